@@ -1,0 +1,102 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Settings of every Swift target: no warning passes.
+let strict: [SwiftSetting] = [
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+func swift(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies + ["GraftTestSupport"], swiftSettings: strict)
+}
+
+let collections = Target.Dependency.product(name: "OrderedCollections", package: "swift-collections")
+
+let package = Package(
+    name: "graft",
+    products: [
+        .executable(name: "graft", targets: ["graft"]),
+        .executable(name: "graft-hdf5-reader", targets: ["graft-hdf5-reader"]),
+        .library(
+            name: "Graft",
+            targets: [
+                "GraftCore", "GraftIR", "GraftWeights", "GraftONNX", "GraftKeras", "GraftSurgery", "GraftAutodiff",
+                "GraftRuntime", "GraftData", "GraftTraining", "GraftReport",
+            ]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    ],
+    targets: [
+        // C libraries, one target each.
+        .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CGOMP", providers: [.apt(["libgomp1"])]),
+        .systemLibrary(name: "CHDF5", pkgConfig: "hdf5-serial", providers: [.apt(["libhdf5-dev"])]),
+        .systemLibrary(name: "CProtobufC", pkgConfig: "libprotobuf-c", providers: [.apt(["libprotobuf-c-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(name: "CTurboJPEG", pkgConfig: "libturbojpeg", providers: [.apt(["libturbojpeg0-dev"])]),
+        .systemLibrary(name: "CWebP", pkgConfig: "libwebp", providers: [.apt(["libwebp-dev"])]),
+        .target(name: "CPNG", linkerSettings: [.linkedLibrary("png")]),
+        .target(name: "COneDNN", linkerSettings: [.linkedLibrary("dnnl")]),
+        .target(name: "COnnxProto", dependencies: ["CProtobufC"]),
+        .target(name: "CNumerics"),
+
+        // The house; arrows only go down.
+        swift("GraftCore", ["CCrypto", "CGOMP", "CNumerics", collections]),
+        swift("GraftIR", ["GraftCore", collections]),
+        swift("GraftWeights", ["GraftCore", "CZlib"]),
+        swift("GraftONNX", ["GraftIR", "GraftCore", "COnnxProto", "CProtobufC"]),
+        swift("GraftKeras", ["GraftIR", "GraftCore", "GraftWeights", "CHDF5"]),
+        swift("GraftSurgery", ["GraftIR", "GraftCore"]),
+        swift("GraftAutodiff", ["GraftIR", "GraftCore"]),
+        swift("GraftRuntime", ["GraftIR", "GraftCore", "COneDNN", "CNumerics"]),
+        swift("GraftData", ["GraftIR", "GraftCore", "GraftWeights", "CTurboJPEG", "CPNG", "CWebP"]),
+        swift(
+            "GraftTraining",
+            [
+                "GraftIR", "GraftCore", "GraftWeights", "GraftSurgery", "GraftAutodiff", "GraftRuntime", "GraftData",
+                .product(name: "Yams", package: "Yams"),
+            ]),
+        swift("GraftReport", ["GraftIR", "GraftCore", "GraftTraining"]),
+        .executableTarget(
+            name: "graft-hdf5-reader", dependencies: ["GraftCore", "CHDF5"], swiftSettings: strict),
+        .executableTarget(
+            name: "graft",
+            dependencies: [
+                "GraftIR", "GraftCore", "GraftWeights", "GraftONNX", "GraftKeras", "GraftSurgery", "GraftAutodiff",
+                "GraftRuntime", "GraftData", "GraftTraining", "GraftReport",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: strict),
+
+        .target(
+            name: "GraftTestSupport", dependencies: ["GraftCore", "GraftIR", "GraftWeights"],
+            path: "Tests/GraftTestSupport", swiftSettings: strict),
+        tests("GraftCoreTests", ["GraftCore"]),
+        tests("GraftIRTests", ["GraftIR", "GraftCore"]),
+        tests("GraftWeightsTests", ["GraftWeights", "GraftCore"]),
+        tests("GraftONNXTests", ["GraftONNX", "GraftIR", "GraftCore"]),
+        tests("GraftKerasTests", ["GraftKeras", "GraftRuntime", "GraftIR", "GraftCore", "GraftWeights"]),
+        tests("GraftSurgeryTests", ["GraftSurgery", "GraftRuntime", "GraftONNX", "GraftIR", "GraftCore"]),
+        tests("GraftAutodiffTests", ["GraftAutodiff", "GraftRuntime", "GraftIR", "GraftCore"]),
+        tests("GraftRuntimeTests", ["GraftRuntime", "GraftONNX", "GraftIR", "GraftCore", "GraftWeights"]),
+        tests("GraftDataTests", ["GraftData", "GraftCore", "GraftWeights"]),
+        tests(
+            "GraftTrainingTests",
+            [
+                "GraftTraining", "GraftData", "GraftRuntime", "GraftAutodiff", "GraftSurgery", "GraftONNX", "GraftIR",
+                "GraftCore", "GraftWeights",
+            ]),
+        tests("GraftReportTests", ["GraftReport", "GraftTraining", "GraftIR", "GraftCore"]),
+        tests("GraftCommandTests", ["graft", "GraftCore", "GraftIR", "GraftONNX", "GraftWeights"]),
+    ],
+    swiftLanguageModes: [.v6]
+)

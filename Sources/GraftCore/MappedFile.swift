@@ -1,0 +1,78 @@
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// A file mapped read-only into memory.
+///
+/// The mapping lives as long as the object; tensors hold a reference, so a file that is replaced by rename while
+/// tensors are in use stays readable through its old inode.
+public final class MappedFile: Sendable {
+    // Invariant: `base` is either nil with `count == 0`, or the start of a live PROT_READ mapping of `count` bytes that
+    // is unmapped only in deinit. Nothing writes through it, so sharing it between threads is safe.
+    private nonisolated(unsafe) let base: UnsafeRawPointer?
+
+    /// The path as it was given.
+    public let path: String
+    /// The number of bytes.
+    public let count: Int
+
+    /// Maps a regular file.
+    ///
+    /// - Throws: ``FileError``.
+    public convenience init(path: String) throws(FileError) {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        guard descriptor >= 0 else { throw FileError.opening(path, code: errno) }
+        defer { close(descriptor) }
+        try self.init(descriptor: descriptor, path: path)
+    }
+
+    /// Maps the regular file behind an open descriptor, which the caller keeps; `path` is used in messages.
+    ///
+    /// - Throws: ``FileError``.
+    public init(descriptor: Int32, path: String) throws(FileError) {
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else {
+            throw FileError.cannotRead(path: path, reason: FileError.systemReason())
+        }
+        guard status.st_mode & S_IFMT == S_IFREG else { throw FileError.notARegularFile(path: path) }
+        let size = Int(status.st_size)
+        self.path = path
+        self.count = size
+        guard size > 0 else {
+            self.base = nil
+            return
+        }
+        guard let mapping = mmap(nil, size, PROT_READ, MAP_PRIVATE, descriptor, 0), mapping != MAP_FAILED else {
+            throw FileError.cannotRead(path: path, reason: FileError.systemReason())
+        }
+        self.base = UnsafeRawPointer(mapping)
+    }
+
+    deinit {
+        if let base { munmap(UnsafeMutableRawPointer(mutating: base), count) }
+    }
+
+    /// All bytes; valid while the object lives.
+    ///
+    /// Hold the object (`withExtendedLifetime`) for as long as the pointer is in use.
+    public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: count) }
+
+    /// Tells the kernel that a range will be read once, from start to end, so it can read ahead.
+    public func adviseSequential(_ range: Range<Int>) {
+        guard let base, !range.isEmpty else { return }
+        let page = Int(sysconf(Int32(_SC_PAGESIZE)))
+        let start = range.lowerBound / page * page
+        madvise(UnsafeMutableRawPointer(mutating: base + start), range.upperBound - start, MADV_SEQUENTIAL)
+    }
+
+    /// Drops the resident pages of a range; they are read again from the file when touched.
+    public func releasePages(_ range: Range<Int>) {
+        guard let base, !range.isEmpty else { return }
+        let page = Int(sysconf(Int32(_SC_PAGESIZE)))
+        let start = (range.lowerBound + page - 1) / page * page
+        let end = range.upperBound / page * page
+        if end > start {
+            madvise(UnsafeMutableRawPointer(mutating: base + start), end - start, MADV_DONTNEED)
+        }
+    }
+}
