@@ -1,0 +1,24 @@
+/// All operators that the IR knows.
+public enum OperatorRegistry {
+    /// The families; a new file of operators adds its line here.
+    static var families: [any OperatorFamily.Type] { [] }
+
+    private static let schemas: [OperatorName: OperatorSchema] = {
+        var result: [OperatorName: OperatorSchema] = [:]
+        for family in families {
+            for schema in family.schemas {
+                precondition(result[schema.name] == nil, "\(schema.name) is declared twice")
+                result[schema.name] = schema
+            }
+        }
+        return result
+    }()
+
+    /// What is known about an operator; nil for one that the IR does not know.
+    public static func schema(for op: OperatorName) -> OperatorSchema? {
+        schemas[OperatorName(op.type, domain: op.canonicalDomain)]
+    }
+
+    /// The names of all known operators, sorted.
+    public static var names: [OperatorName] { schemas.keys.sorted { ($0.domain, $0.type) < ($1.domain, $1.type) } }
+}
