@@ -24,13 +24,25 @@ public struct Limits: Sendable, Equatable {
     /// The default limits.
     public init() {}
 
-    /// The names and values of all limits, in order of declaration.
-    public var entries: [(name: String, value: Int)] {
+    /// The limits by the names under which a user changes them.
+    private static var fields: [(name: String, path: WritableKeyPath<Limits, Int>)] {
         [
-            ("nesting-depth", nestingDepth), ("parse-bytes", parseBytes),
-            ("decoded-tensor-bytes", decodedTensorBytes), ("object-count", objectCount), ("text-bytes", textBytes),
-            ("expansion-ratio", expansionRatio), ("helper-seconds", helperSeconds), ("helper-bytes", helperBytes),
-            ("image-pixels", imagePixels),
+            ("nesting-depth", \.nestingDepth), ("parse-bytes", \.parseBytes),
+            ("decoded-tensor-bytes", \.decodedTensorBytes), ("object-count", \.objectCount),
+            ("text-bytes", \.textBytes), ("expansion-ratio", \.expansionRatio),
+            ("helper-seconds", \.helperSeconds), ("helper-bytes", \.helperBytes), ("image-pixels", \.imagePixels),
         ]
+    }
+
+    /// The names and values of all limits, in order of declaration.
+    public var entries: [(name: String, value: Int)] { Self.fields.map { ($0.name, self[keyPath: $0.path]) } }
+
+    /// Sets the limit of that name.
+    ///
+    /// - Returns: whether there is such a limit.
+    public mutating func set(_ name: String, to value: Int) -> Bool {
+        guard let field = Self.fields.first(where: { $0.name == name }) else { return false }
+        self[keyPath: field.path] = value
+        return true
     }
 }
