@@ -30,7 +30,7 @@ public struct CounterRandom: RandomNumberGenerator, Sendable {
     }
 
     /// Philox 4x32 with ten rounds.
-    static func philox(
+    package static func philox(
         counter: (UInt32, UInt32, UInt32, UInt32), key: (UInt32, UInt32)
     ) -> (UInt32, UInt32, UInt32, UInt32) {
         var c = counter

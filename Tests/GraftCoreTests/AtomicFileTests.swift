@@ -1,0 +1,83 @@
+import GraftCore
+import GraftTestSupport
+import Testing
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+@Suite struct AtomicFileTests {
+    struct Interruption: Error {}
+
+    private func content(_ path: String) throws -> [UInt8] { Array(try MappedFile(path: path).bytes) }
+
+    private func names(in folder: String) -> [String] {
+        guard let stream = opendir(folder) else { return [] }
+        defer { closedir(stream) }
+        var result: [String] = []
+        while let entry = readdir(stream) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if name != "." && name != ".." { result.append(name) }
+        }
+        return result
+    }
+
+    @Test func aFailedWriteLeavesTheOldContentAndNothingElse() throws {
+        try Fixtures.withTemporaryFolder { folder in
+            let path = "\(folder)/model"
+            try AtomicFile.write(text: "old", to: path)
+            #expect(throws: Interruption.self) {
+                try AtomicFile.write(to: path) { writer in
+                    try writer.write([1, 2, 3])
+                    throw Interruption()
+                }
+            }
+            #expect(try content(path) == Array("old".utf8))
+            #expect(names(in: folder) == ["model"])
+        }
+    }
+
+    @Test func largeAndSmallBlocksKeepTheirOrder() throws {
+        try Fixtures.withTemporaryFolder { folder in
+            let path = "\(folder)/blocks"
+            var expected: [UInt8] = []
+            try AtomicFile.write(to: path) { writer in
+                for (index, size) in [3, 1 << 19, 1, 1 << 18, 77, 1 << 17, 1 << 17, 5].enumerated() {
+                    let block = [UInt8](repeating: UInt8(index), count: size)
+                    expected += block
+                    try writer.write(block)
+                    #expect(writer.position == expected.count)
+                }
+            }
+            #expect(try content(path) == expected)
+        }
+    }
+
+    @Test func aMappedFileStaysReadableWhenItIsReplaced() throws {
+        try Fixtures.withTemporaryFolder { folder in
+            let path = "\(folder)/weights"
+            try AtomicFile.write([1, 2, 3, 4], to: path)
+            let file = try MappedFile(path: path)
+            try AtomicFile.write([9], to: path)
+            #expect(Array(file.bytes) == [1, 2, 3, 4])
+            #expect(try content(path) == [9])
+        }
+    }
+
+    @Test func aLinkKeepsPointingToTheReplacedTarget() throws {
+        try Fixtures.withTemporaryFolder { folder in
+            try AtomicFile.write(text: "old", to: "\(folder)/target")
+            symlink("\(folder)/target", "\(folder)/link")
+            try AtomicFile.write(text: "new", to: "\(folder)/link")
+            #expect(try content("\(folder)/target") == Array("new".utf8))
+        }
+    }
+
+    @Test func missingFilesAndFoldersAreNamed() {
+        #expect(throws: FileError.notFound(path: "/nowhere/file")) { try MappedFile(path: "/nowhere/file") }
+        #expect(throws: FileError.notARegularFile(path: "/tmp")) { try MappedFile(path: "/tmp") }
+        #expect(throws: FileError.self) { try AtomicFile.write(text: "x", to: "/nowhere/file") }
+    }
+}
