@@ -27,7 +27,7 @@ let package = Package(
             name: "Graft",
             targets: [
                 "GraftCore", "GraftIR", "GraftWeights", "GraftONNX", "GraftKeras", "GraftSurgery", "GraftAutodiff",
-                "GraftRuntime", "GraftData", "GraftTraining", "GraftReport",
+                "GraftRuntime", "GraftData", "GraftFormats", "GraftTraining", "GraftReport",
             ]),
     ],
     dependencies: [
@@ -65,6 +65,7 @@ let package = Package(
                 "GraftIR", "GraftCore", "GraftWeights", "GraftSurgery", "GraftAutodiff", "GraftRuntime", "GraftData",
                 .product(name: "Yams", package: "Yams"),
             ]),
+        swift("GraftFormats", ["GraftIR", "GraftCore", "GraftONNX", "GraftKeras", "GraftRuntime"]),
         swift("GraftReport", ["GraftIR", "GraftCore", "GraftTraining"]),
         .executableTarget(
             name: "graft-hdf5-reader", dependencies: ["GraftCore", "CHDF5"], swiftSettings: strict),
@@ -72,7 +73,7 @@ let package = Package(
             name: "graft",
             dependencies: [
                 "GraftIR", "GraftCore", "GraftWeights", "GraftONNX", "GraftKeras", "GraftSurgery", "GraftAutodiff",
-                "GraftRuntime", "GraftData", "GraftTraining", "GraftReport",
+                "GraftRuntime", "GraftData", "GraftFormats", "GraftTraining", "GraftReport",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
@@ -95,6 +96,7 @@ let package = Package(
                 "GraftTraining", "GraftData", "GraftRuntime", "GraftAutodiff", "GraftSurgery", "GraftONNX", "GraftIR",
                 "GraftCore", "GraftWeights",
             ]),
+        tests("GraftFormatsTests", ["GraftFormats", "GraftONNX", "GraftKeras", "GraftIR", "GraftCore"]),
         tests("GraftReportTests", ["GraftReport", "GraftTraining", "GraftIR", "GraftCore"]),
         tests("GraftCommandTests", ["graft", "GraftCore", "GraftIR", "GraftONNX", "GraftWeights"]),
     ],
