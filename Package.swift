@@ -52,13 +52,15 @@ let package = Package(
         // The house; arrows only go down.
         swift("GraftCore", ["CCrypto", "CGOMP", "CNumerics", collections]),
         swift("GraftIR", ["GraftCore", collections]),
-        swift("GraftWeights", ["GraftCore", "CZlib"]),
+        swift("GraftWeights", ["GraftCore", "CZlib", collections]),
         swift("GraftONNX", ["GraftIR", "GraftCore", "COnnxProto", "CProtobufC"]),
         swift("GraftKeras", ["GraftIR", "GraftCore", "GraftWeights", "CHDF5"]),
         swift("GraftSurgery", ["GraftIR", "GraftCore"]),
         swift("GraftAutodiff", ["GraftIR", "GraftCore"]),
         swift("GraftRuntime", ["GraftIR", "GraftCore", "COneDNN", "CNumerics"]),
-        swift("GraftData", ["GraftIR", "GraftCore", "GraftWeights", "CTurboJPEG", "CPNG", "CWebP"]),
+        swift(
+            "GraftData",
+            ["GraftIR", "GraftCore", "GraftWeights", "CTurboJPEG", "CPNG", "CWebP", "CNumerics", collections]),
         swift(
             "GraftTraining",
             [
@@ -83,13 +85,13 @@ let package = Package(
             path: "Tests/GraftTestSupport", swiftSettings: strict),
         tests("GraftCoreTests", ["GraftCore"]),
         tests("GraftIRTests", ["GraftIR", "GraftCore"]),
-        tests("GraftWeightsTests", ["GraftWeights", "GraftCore"]),
+        tests("GraftWeightsTests", ["GraftWeights", "GraftCore", collections]),
         tests("GraftONNXTests", ["GraftONNX", "GraftIR", "GraftCore"]),
         tests("GraftKerasTests", ["GraftKeras", "GraftRuntime", "GraftIR", "GraftCore", "GraftWeights"]),
         tests("GraftSurgeryTests", ["GraftSurgery", "GraftRuntime", "GraftONNX", "GraftIR", "GraftCore"]),
         tests("GraftAutodiffTests", ["GraftAutodiff", "GraftRuntime", "GraftIR", "GraftCore"]),
         tests("GraftRuntimeTests", ["GraftRuntime", "GraftONNX", "GraftIR", "GraftCore", "GraftWeights"]),
-        tests("GraftDataTests", ["GraftData", "GraftCore", "GraftWeights"]),
+        tests("GraftDataTests", ["GraftData", "GraftCore", "GraftWeights", collections]),
         tests(
             "GraftTrainingTests",
             [

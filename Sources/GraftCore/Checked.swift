@@ -3,16 +3,16 @@ public enum Checked {
     /// The product of the dimensions of a shape, or nil where one is negative or the product overflows.
     @inlinable public static func product(_ dimensions: some Sequence<Int>) -> Int? {
         var result = 1
+        var overflows = false
         var hasZero = false
         for dimension in dimensions {
             guard dimension >= 0 else { return nil }
             if dimension == 0 { hasZero = true }
-            if hasZero { continue }
-            let (next, overflow) = result.multipliedReportingOverflow(by: dimension)
-            if overflow { return nil }
-            result = next
+            let (next, overflow) = result.multipliedReportingOverflow(by: max(dimension, 1))
+            overflows = overflows || overflow
+            if !overflow { result = next }
         }
-        return hasZero ? 0 : result
+        return hasZero ? 0 : overflows ? nil : result
     }
 
     /// The sum, or nil on overflow.

@@ -52,9 +52,15 @@ public final class MappedFile: Sendable {
         if let base { munmap(UnsafeMutableRawPointer(mutating: base), count) }
     }
 
+    /// Calls `body` with all bytes; they are valid for the length of the call.
+    public func withBytes<R, E: Error>(_ body: (UnsafeRawBufferPointer) throws(E) -> R) throws(E) -> R {
+        defer { withExtendedLifetime(self) {} }
+        return try body(bytes)
+    }
+
     /// All bytes; valid while the object lives.
     ///
-    /// Hold the object (`withExtendedLifetime`) for as long as the pointer is in use.
+    /// Hold the object (`withExtendedLifetime`) for as long as the pointer is in use; ``withBytes(_:)`` does it.
     public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: count) }
 
     /// Tells the kernel that a range will be read once, from start to end, so it can read ahead.

@@ -9,7 +9,7 @@ import Glibc
 @Suite struct AtomicFileTests {
     struct Interruption: Error {}
 
-    private func content(_ path: String) throws -> [UInt8] { Array(try MappedFile(path: path).bytes) }
+    private func content(_ path: String) throws -> [UInt8] { try MappedFile(path: path).withBytes { Array($0) } }
 
     private func names(in folder: String) -> [String] {
         guard let stream = opendir(folder) else { return [] }
@@ -61,7 +61,7 @@ import Glibc
             try AtomicFile.write([1, 2, 3, 4], to: path)
             let file = try MappedFile(path: path)
             try AtomicFile.write([9], to: path)
-            #expect(Array(file.bytes) == [1, 2, 3, 4])
+            #expect(file.withBytes { Array($0) } == [1, 2, 3, 4])
             #expect(try content(path) == [9])
         }
     }
