@@ -4,9 +4,14 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+
+// Declared by glibc only where _GNU_SOURCE is defined, which Swift does not do.
+extern int posix_spawn_file_actions_addclosefrom_np(posix_spawn_file_actions_t *actions, int from);
+extern int pipe2(int ends[2], int flags);
 
 // Takes from the calling process everything but computing, memory, and the descriptors that it already has: no file
 // can be opened, no program started, no socket made, no process or thread created. Other calls fail with EPERM.
@@ -20,7 +25,7 @@ static inline int graft_sandbox_enter(void) {
 #error "no sandbox for this architecture"
 #endif
     static const unsigned allowed[] = {
-        __NR_read, __NR_pread64, __NR_write, __NR_writev, __NR_lseek, __NR_close, __NR_fstat,
+        __NR_read, __NR_pread64, __NR_write, __NR_writev, __NR_lseek, __NR_close,
         __NR_mmap, __NR_munmap, __NR_mremap, __NR_mprotect, __NR_madvise, __NR_brk,
         __NR_rt_sigaction, __NR_rt_sigprocmask, __NR_rt_sigreturn, __NR_getpid, __NR_gettid, __NR_tgkill,
         __NR_futex, __NR_sched_yield, __NR_clock_gettime, __NR_gettimeofday, __NR_sysinfo, __NR_getrandom,

@@ -1,8 +1,12 @@
 #pragma once
-#include <hdf5.h>
+#include <hdf5/serial/hdf5.h>
 
 // Swift sees neither macros that expand to expressions nor mutable C globals, so each constant has a getter.
 // All need H5open() to have run.
+
+static inline unsigned graft_h5f_read_only(void) { return H5F_ACC_RDONLY; }
+static inline unsigned graft_h5f_read_write(void) { return H5F_ACC_RDWR; }
+static inline unsigned graft_h5f_exclusive(void) { return H5F_ACC_EXCL; }
 
 static inline hid_t graft_h5p_file_access(void) { return H5P_FILE_ACCESS; }
 static inline hid_t graft_h5p_dataset_create(void) { return H5P_DATASET_CREATE; }

@@ -134,7 +134,8 @@ enum StoredText {
         return elements
     }
 
-    private static func trimmed(_ bytes: Slice<UnsafeRawBufferPointer>, _ padding: HDF5StringFormat.Padding) -> [UInt8] {
+    private static func trimmed(_ bytes: Slice<UnsafeRawBufferPointer>, _ padding: HDF5StringFormat.Padding) -> [UInt8]
+    {
         switch padding {
         case .nullTerminated: return Array(bytes.prefix { $0 != 0 })
         case .nullPadded, .spacePadded:

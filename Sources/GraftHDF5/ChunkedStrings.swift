@@ -1,4 +1,5 @@
 import GraftCore
+import OrderedCollections
 
 /// Lists of names that are too long for one attribute.
 ///

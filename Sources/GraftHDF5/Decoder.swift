@@ -17,7 +17,8 @@ public enum Decoder {
     public static func main(_ arguments: [String]) -> Never {
         let numbers = arguments.dropFirst().prefix(7).compactMap { Int($0) }
         guard numbers.count == 7 else {
-            fputs("graft-hdf5-reader is a part of graft and is not run by hand\n", stderr)
+            let message = Array("graft-hdf5-reader is a part of graft and is not run by hand\n".utf8)
+            _ = write(STDERR_FILENO, message, message.count)
             _exit(64)
         }
         var limits = Limits()
@@ -35,7 +36,7 @@ public enum Decoder {
             guard Handle.startLibrary(), let access = DescriptorDriver.accessProperties() else {
                 throw DecodingFailure(.damaged, object: "/", detail: "the HDF5 library does not start")
             }
-            guard let file = Handle(H5Fopen("graft", UInt32(H5F_ACC_RDONLY), access.id), close: H5Fclose) else {
+            guard let file = Handle(H5Fopen("graft", graft_h5f_read_only(), access.id), close: H5Fclose) else {
                 throw DecodingFailure(.damaged, object: "/", detail: "its first block cannot be read")
             }
             let walker = Walker(writer: writer, limits: limits)
@@ -47,11 +48,7 @@ public enum Decoder {
             writer.flush()
             _exit(0)
         } catch let failure as DecodingFailure {
-            writer.tag(.failure)
-            writer.byte(failure.cause.rawValue)
-            writer.byte(failure.refusal?.rawValue ?? 0)
-            writer.text(failure.object)
-            writer.text(failure.detail)
+            writer.failure(failure)
             writer.flush()
             _exit(0)
         } catch {
@@ -60,12 +57,14 @@ public enum Decoder {
     }
 
     private static func enterSandbox(_ limits: Limits) throws {
-        let bounds: [(__rlimit_resource, Int)] = [
+        let bounds: [(resource: __rlimit_resource, bound: Int)] = [
             (RLIMIT_CPU, limits.helperSeconds), (RLIMIT_AS, limits.helperBytes), (RLIMIT_CORE, 0), (RLIMIT_FSIZE, 0),
         ]
         for (resource, bound) in bounds {
             var limit = rlimit(rlim_cur: rlim_t(max(bound, 0)), rlim_max: rlim_t(max(bound, 0)))
-            guard setrlimit(resource, &limit) == 0 else { throw sandboxFailure("setrlimit") }
+            guard setrlimit(__rlimit_resource_t(resource.rawValue), &limit) == 0 else {
+                throw sandboxFailure("setrlimit")
+            }
         }
         guard graft_sandbox_enter() == 0 else { throw sandboxFailure("prctl") }
     }

@@ -25,6 +25,7 @@ public enum HDF5Error: GraftError, Equatable {
     /// The HDF5 library refused to write.
     case cannotWrite(path: String, object: String, operation: String)
 
+    /// The exit status of a command that the error ends.
     public var exitStatus: ExitStatus {
         switch self {
         case .helperMissing, .cannotStore: .software
@@ -33,6 +34,7 @@ public enum HDF5Error: GraftError, Equatable {
         }
     }
 
+    /// What is wrong, where, and what to do.
     public var description: String {
         switch self {
         case .notHDF5(let path): "\(path): not an HDF5 file (it does not start with HDF5's signature)"

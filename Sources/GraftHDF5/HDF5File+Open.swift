@@ -17,11 +17,13 @@ extension HDF5File {
 
 /// Builds the tree that an answer describes.
 struct ManifestParser {
+    private let answer: [UInt8]
     private var cursor: ManifestCursor
     private let source: HDF5Source
     private let limits: Limits
 
     init(answer: [UInt8], source: HDF5Source, limits: Limits) {
+        self.answer = answer
         cursor = ManifestCursor(answer)
         self.source = source
         self.limits = limits
@@ -29,7 +31,7 @@ struct ManifestParser {
 
     mutating func parse() throws -> HDF5Group {
         do {
-            try checkSignature()
+            try checkStart()
             guard try nextTag() == .group, try cursor.byteString().isEmpty else { throw ManifestCursor.Malformed() }
             let root = try group(path: "", depth: 0)
             guard try nextTag() == .finished, cursor.remaining == 0 else { throw ManifestCursor.Malformed() }
@@ -42,7 +44,7 @@ struct ManifestParser {
     /// The position of the bytes of a data set that was asked for alone.
     mutating func parseByteCount() throws -> Int {
         do {
-            try checkSignature()
+            try checkStart()
             guard try nextTag() == .bytes else { throw ManifestCursor.Malformed() }
             return try cursor.number()
         } catch is ManifestCursor.Malformed {
@@ -52,24 +54,28 @@ struct ManifestParser {
 
     private var malformed: HDF5Error { .helperFailed(path: source.path, reason: "the helper's answer is incomplete") }
 
-    private mutating func checkSignature() throws {
+    /// Throws the failure that the answer ends with, and checks how it begins.
+    private mutating func checkStart() throws {
+        if var failure = try ManifestCursor.atFailure(in: answer) { throw try error(&failure) }
         for expected in manifestSignature {
             guard try cursor.byte() == expected else { throw ManifestCursor.Malformed() }
         }
     }
 
-    /// The next tag; a failure is thrown as an error.
     private mutating func nextTag() throws -> ManifestTag {
         guard let tag = ManifestTag(rawValue: try cursor.byte()) else { throw ManifestCursor.Malformed() }
-        guard tag == .failure else { return tag }
+        return tag
+    }
+
+    private func error(_ cursor: inout ManifestCursor) throws -> HDF5Error {
         let cause = ManifestFailure(rawValue: try cursor.byte())
         let refusal = HDF5Refusal(rawValue: try cursor.byte())
         let object = try cursor.text()
         let detail = try cursor.text()
         switch (cause, refusal) {
-        case (.refused, let refusal?): throw HDF5Error.refused(path: source.path, object: object, refusal: refusal)
-        case (.damaged, _): throw HDF5Error.damaged(path: source.path, object: object, detail: detail)
-        default: throw HDF5Error.helperFailed(path: source.path, reason: detail)
+        case (.refused, let refusal?): return HDF5Error.refused(path: source.path, object: object, refusal: refusal)
+        case (.damaged, _): return HDF5Error.damaged(path: source.path, object: object, detail: detail)
+        default: return HDF5Error.helperFailed(path: source.path, reason: detail)
         }
     }
 

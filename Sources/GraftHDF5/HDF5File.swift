@@ -57,7 +57,8 @@ public struct HDF5Group: Sendable {
 
     /// A group with the given contents.
     public init(
-        attributes: OrderedDictionary<String, HDF5Attribute> = [:], children: OrderedDictionary<String, HDF5Object> = [:]
+        attributes: OrderedDictionary<String, HDF5Attribute> = [:],
+        children: OrderedDictionary<String, HDF5Object> = [:]
     ) {
         self.attributes = attributes
         self.children = children

@@ -28,7 +28,9 @@ final class HDF5Source: Sendable {
 
     deinit { close(descriptor) }
 
-    /// Whether HDF5's signature is where it may be: at the start, or at 512, 1024, 2048, ... behind a user block.
+    /// Whether HDF5's signature is where it may be.
+    ///
+    /// That is at the start, or behind a user block of 512, 1024, 2048 and so on bytes.
     var hasSignature: Bool {
         let signature: [UInt8] = [0x89, 0x48, 0x44, 0x46, 0x0D, 0x0A, 0x1A, 0x0A]
         var offset = 0

@@ -25,7 +25,7 @@ public enum HDF5Writer {
             try AtomicFile.replace(path) { temporary in
                 let session = WritingSession(path: path)
                 let file = try session.check(
-                    H5Fcreate(temporary, UInt32(H5F_ACC_EXCL), hid_t(H5P_DEFAULT), hid_t(H5P_DEFAULT)),
+                    H5Fcreate(temporary, graft_h5f_exclusive(), hid_t(H5P_DEFAULT), hid_t(H5P_DEFAULT)),
                     close: H5Fclose, "/", "create the file")
                 let group = try session.check(
                     H5Gopen2(file.id, "/", hid_t(H5P_DEFAULT)), close: H5Gclose, "/", "open the group")
@@ -185,7 +185,8 @@ private struct WritingSession {
     }
 
     private func create(
-        _ name: String, of object: borrowing Handle, _ type: borrowing Handle, _ space: borrowing Handle, _ place: String
+        _ name: String, of object: borrowing Handle, _ type: borrowing Handle, _ space: borrowing Handle,
+        _ place: String
     ) throws(HDF5Error) -> Handle {
         try check(
             H5Acreate2(object.id, name, type.id, space.id, hid_t(H5P_DEFAULT), hid_t(H5P_DEFAULT)), close: H5Aclose,

@@ -1,3 +1,4 @@
+import CHDF5
 import Glibc
 import GraftCore
 
@@ -46,9 +47,9 @@ struct HelperProcess {
                 }
                 if piece.isEmpty { break }
                 start += piece
-                // A failure is shorter or longer than the head: take all of it.
+                // Anything else is a failure, which is as long as it is.
                 if start.count > manifestSignature.count,
-                    start[manifestSignature.count] == ManifestTag.failure.rawValue
+                    start[manifestSignature.count] != ManifestTag.bytes.rawValue
                 {
                     start += try pipe.rest(limit: 1 << 20)
                     break
@@ -74,7 +75,7 @@ struct HelperProcess {
         var ends: [Int32] = [-1, -1]
         guard pipe2(&ends, O_CLOEXEC) == 0 else { throw failure("no pipe: \(FileError.systemReason())") }
         defer { close(ends[0]) }
-        fcntlPipeSize(ends[1])
+        enlargePipe(ends[1])
         let child: pid_t
         do {
             child = try spawn(program, object: object, answer: ends[1])
@@ -141,7 +142,9 @@ struct HelperProcess {
         if let object { arguments.append(object) }
         // A handler that prints a trace after a crash was seen to hang.
         var environment = ["SWIFT_BACKTRACE=enable=no"]
-        if let libraries = getenv("LD_LIBRARY_PATH") { environment.append("LD_LIBRARY_PATH=\(String(cString: libraries))") }
+        if let libraries = getenv("LD_LIBRARY_PATH") {
+            environment.append("LD_LIBRARY_PATH=\(String(cString: libraries))")
+        }
         var child: pid_t = 0
         let code = withCStrings(arguments) { arguments in
             withCStrings(environment) { environment in
@@ -158,7 +161,10 @@ struct HelperProcess {
         return body(copies + [nil])
     }
 
-    private func fcntlPipeSize(_ descriptor: Int32) { _ = fcntl(descriptor, F_SETPIPE_SZ, 1 << 20) }
+    /// Lets answers come in fewer, larger pieces; `F_SETPIPE_SZ` is 1031.
+    ///
+    /// Where it is not allowed the pipe stays small.
+    private func enlargePipe(_ descriptor: Int32) { _ = fcntl(descriptor, 1031, 1 << 20) }
 
     private func failure(_ reason: String) -> HDF5Error { .helperFailed(path: source.path, reason: reason) }
 }

@@ -10,7 +10,7 @@ enum ManifestTag: UInt8 {
     case endGroup = 2
     /// A data set follows: name, attributes, content.
     case dataset = 3
-    /// Reading failed: cause, refusal, object, detail. Nothing follows.
+    /// Reading failed. The last byte of the answer; before it come cause, refusal, object, detail and their length.
     case failure = 4
     /// The file was read completely. Nothing follows.
     case finished = 5
@@ -53,6 +53,19 @@ struct ManifestCursor {
     private var position = 0
 
     init(_ bytes: [UInt8]) { self.bytes = bytes }
+
+    /// A cursor at the failure that the answer ends with; nil where it does not.
+    static func atFailure(in answer: [UInt8]) throws(Malformed) -> ManifestCursor? {
+        guard answer.last == ManifestTag.failure.rawValue, answer.count >= 9 + manifestSignature.count else {
+            return nil
+        }
+        var cursor = ManifestCursor(answer)
+        cursor.position = answer.count - 9
+        let length = try cursor.number()
+        guard length <= answer.count - 9 else { throw Malformed() }
+        cursor.position = answer.count - 9 - length
+        return cursor
+    }
 
     /// The answer ends too early or holds what the format does not have.
     struct Malformed: Error {}

@@ -1,5 +1,5 @@
-import GraftCore
 import Glibc
+import GraftCore
 
 /// Writes an answer to the parent process, in pieces.
 final class ManifestWriter {
@@ -59,6 +59,17 @@ final class ManifestWriter {
         numbers(strings.shape)
         number(strings.elements.count)
         for element in strings.elements { byteString(element) }
+    }
+
+    /// Ends the answer, which may be in the middle of a record.
+    func failure(_ failure: DecodingFailure) {
+        let (object, detail) = (Array(failure.object.utf8), Array(failure.detail.utf8))
+        byte(failure.cause.rawValue)
+        byte(failure.refusal?.rawValue ?? 0)
+        byteString(object)
+        byteString(detail)
+        number(2 + 8 + object.count + 8 + detail.count)
+        tag(.failure)
     }
 
     /// Sends what is pending.
