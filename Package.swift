@@ -39,7 +39,7 @@ let package = Package(
         // C libraries, one target each.
         .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CGOMP", providers: [.apt(["libgomp1"])]),
-        .systemLibrary(name: "CHDF5", pkgConfig: "hdf5-serial", providers: [.apt(["libhdf5-dev"])]),
+        .systemLibrary(name: "CHDF5", providers: [.apt(["libhdf5-dev"])]),
         .systemLibrary(name: "CProtobufC", pkgConfig: "libprotobuf-c", providers: [.apt(["libprotobuf-c-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CTurboJPEG", pkgConfig: "libturbojpeg", providers: [.apt(["libturbojpeg0-dev"])]),
@@ -54,7 +54,8 @@ let package = Package(
         swift("GraftIR", ["GraftCore", collections]),
         swift("GraftWeights", ["GraftCore", "CZlib", collections]),
         swift("GraftONNX", ["GraftIR", "GraftCore", "COnnxProto", "CProtobufC"]),
-        swift("GraftKeras", ["GraftIR", "GraftCore", "GraftWeights", "CHDF5"]),
+        swift("GraftHDF5", ["GraftCore", "CHDF5", collections]),
+        swift("GraftKeras", ["GraftIR", "GraftCore", "GraftWeights", "GraftHDF5", collections]),
         swift("GraftSurgery", ["GraftIR", "GraftCore"]),
         swift("GraftAutodiff", ["GraftIR", "GraftCore"]),
         swift("GraftRuntime", ["GraftIR", "GraftCore", "COneDNN", "CNumerics"]),
@@ -69,7 +70,7 @@ let package = Package(
             ]),
         swift("GraftReport", ["GraftIR", "GraftCore", "GraftTraining"]),
         .executableTarget(
-            name: "graft-hdf5-reader", dependencies: ["GraftCore", "CHDF5"], swiftSettings: strict),
+            name: "graft-hdf5-reader", dependencies: ["GraftHDF5"], swiftSettings: strict),
         .executableTarget(
             name: "graft",
             dependencies: [
@@ -86,7 +87,8 @@ let package = Package(
         tests("GraftIRTests", ["GraftIR", "GraftCore"]),
         tests("GraftWeightsTests", ["GraftWeights", "GraftCore", collections]),
         tests("GraftONNXTests", ["GraftONNX", "GraftIR", "GraftCore"]),
-        tests("GraftKerasTests", ["GraftKeras", "GraftRuntime", "GraftIR", "GraftCore", "GraftWeights"]),
+        tests(
+            "GraftKerasTests", ["GraftKeras", "GraftHDF5", "GraftRuntime", "GraftIR", "GraftCore", "GraftWeights"]),
         tests("GraftSurgeryTests", ["GraftSurgery", "GraftRuntime", "GraftONNX", "GraftIR", "GraftCore"]),
         tests("GraftAutodiffTests", ["GraftAutodiff", "GraftRuntime", "GraftIR", "GraftCore"]),
         tests("GraftRuntimeTests", ["GraftRuntime", "GraftONNX", "GraftIR", "GraftCore", "GraftWeights"]),
