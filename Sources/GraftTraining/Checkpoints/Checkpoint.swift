@@ -9,6 +9,13 @@ public struct Checkpoint: Sendable {
     public let state: JSON
     /// The tensors by name.
     public let tensors: OrderedDictionary<String, Tensor>
+
+    /// A state to be saved.
+    public init(step: Int, state: JSON, tensors: OrderedDictionary<String, Tensor>) {
+        self.step = step
+        self.state = state
+        self.tensors = tensors
+    }
 }
 
 /// What can go wrong with checkpoints.
