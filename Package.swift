@@ -66,9 +66,9 @@ let package = Package(
             "GraftTraining",
             [
                 "GraftIR", "GraftCore", "GraftWeights", "GraftSurgery", "GraftAutodiff", "GraftRuntime", "GraftData",
-                .product(name: "Yams", package: "Yams"),
+                collections, .product(name: "Yams", package: "Yams"),
             ]),
-        swift("GraftReport", ["GraftIR", "GraftCore", "GraftTraining"]),
+        swift("GraftReport", ["GraftIR", "GraftCore", "GraftTraining", collections]),
         .executableTarget(
             name: "graft-hdf5-reader", dependencies: ["GraftHDF5"], swiftSettings: strict),
         .executableTarget(
@@ -97,7 +97,7 @@ let package = Package(
             "GraftTrainingTests",
             [
                 "GraftTraining", "GraftData", "GraftRuntime", "GraftAutodiff", "GraftSurgery", "GraftONNX", "GraftIR",
-                "GraftCore", "GraftWeights",
+                "GraftCore", "GraftWeights", collections,
             ]),
         tests("GraftReportTests", ["GraftReport", "GraftTraining", "GraftIR", "GraftCore"]),
         tests("GraftCommandTests", ["graft", "GraftCore", "GraftIR", "GraftONNX", "GraftWeights"]),
