@@ -8,15 +8,15 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("MemberImportVisibility"),
 ]
 
+let collections = Target.Dependency.product(name: "OrderedCollections", package: "swift-collections")
+
 func swift(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+    .target(name: name, dependencies: dependencies + [collections], swiftSettings: strict)
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .testTarget(name: name, dependencies: dependencies + ["GraftTestSupport"], swiftSettings: strict)
+    .testTarget(name: name, dependencies: dependencies + ["GraftTestSupport", collections], swiftSettings: strict)
 }
-
-let collections = Target.Dependency.product(name: "OrderedCollections", package: "swift-collections")
 
 let package = Package(
     name: "graft",
@@ -39,7 +39,7 @@ let package = Package(
         // C libraries, one target each.
         .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CGOMP", providers: [.apt(["libgomp1"])]),
-        .systemLibrary(name: "CHDF5", pkgConfig: "hdf5-serial", providers: [.apt(["libhdf5-dev"])]),
+        .systemLibrary(name: "CHDF5", providers: [.apt(["libhdf5-dev"])]),
         .systemLibrary(name: "CProtobufC", pkgConfig: "libprotobuf-c", providers: [.apt(["libprotobuf-c-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CTurboJPEG", pkgConfig: "libturbojpeg", providers: [.apt(["libturbojpeg0-dev"])]),
@@ -50,17 +50,18 @@ let package = Package(
         .target(name: "CNumerics"),
 
         // The house; arrows only go down.
-        swift("GraftCore", ["CCrypto", "CGOMP", "CNumerics", collections]),
-        swift("GraftIR", ["GraftCore", collections]),
-        swift("GraftWeights", ["GraftCore", "CZlib", collections]),
+        swift("GraftCore", ["CCrypto", "CGOMP", "CNumerics"]),
+        swift("GraftIR", ["GraftCore"]),
+        swift("GraftWeights", ["GraftCore", "CZlib"]),
         swift("GraftONNX", ["GraftIR", "GraftCore", "COnnxProto", "CProtobufC"]),
-        swift("GraftKeras", ["GraftIR", "GraftCore", "GraftWeights", "CHDF5"]),
+        swift("GraftHDF5", ["GraftCore", "CHDF5"]),
+        swift("GraftKeras", ["GraftIR", "GraftCore", "GraftWeights", "GraftHDF5"]),
         swift("GraftSurgery", ["GraftIR", "GraftCore"]),
         swift("GraftAutodiff", ["GraftIR", "GraftCore"]),
         swift("GraftRuntime", ["GraftIR", "GraftCore", "COneDNN", "CNumerics"]),
         swift(
             "GraftData",
-            ["GraftIR", "GraftCore", "GraftWeights", "CTurboJPEG", "CPNG", "CWebP", "CNumerics", collections]),
+            ["GraftIR", "GraftCore", "GraftWeights", "CTurboJPEG", "CPNG", "CWebP", "CNumerics"]),
         swift(
             "GraftTraining",
             [
@@ -70,13 +71,13 @@ let package = Package(
         swift("GraftFormats", ["GraftIR", "GraftCore", "GraftONNX", "GraftKeras", "GraftRuntime"]),
         swift("GraftReport", ["GraftIR", "GraftCore", "GraftTraining"]),
         .executableTarget(
-            name: "graft-hdf5-reader", dependencies: ["GraftCore", "CHDF5"], swiftSettings: strict),
+            name: "graft-hdf5-reader", dependencies: ["GraftHDF5"], swiftSettings: strict),
         .executableTarget(
             name: "graft",
             dependencies: [
                 "GraftIR", "GraftCore", "GraftWeights", "GraftONNX", "GraftKeras", "GraftSurgery", "GraftAutodiff",
                 "GraftRuntime", "GraftData", "GraftFormats", "GraftTraining", "GraftReport",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                collections, .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
 
@@ -85,13 +86,14 @@ let package = Package(
             path: "Tests/GraftTestSupport", swiftSettings: strict),
         tests("GraftCoreTests", ["GraftCore"]),
         tests("GraftIRTests", ["GraftIR", "GraftCore"]),
-        tests("GraftWeightsTests", ["GraftWeights", "GraftCore", collections]),
+        tests("GraftWeightsTests", ["GraftWeights", "GraftCore"]),
         tests("GraftONNXTests", ["GraftONNX", "GraftIR", "GraftCore"]),
-        tests("GraftKerasTests", ["GraftKeras", "GraftRuntime", "GraftIR", "GraftCore", "GraftWeights"]),
+        tests(
+            "GraftKerasTests", ["GraftKeras", "GraftHDF5", "GraftRuntime", "GraftIR", "GraftCore", "GraftWeights"]),
         tests("GraftSurgeryTests", ["GraftSurgery", "GraftRuntime", "GraftONNX", "GraftIR", "GraftCore"]),
         tests("GraftAutodiffTests", ["GraftAutodiff", "GraftRuntime", "GraftIR", "GraftCore"]),
         tests("GraftRuntimeTests", ["GraftRuntime", "GraftONNX", "GraftIR", "GraftCore", "GraftWeights"]),
-        tests("GraftDataTests", ["GraftData", "GraftCore", "GraftWeights", collections]),
+        tests("GraftDataTests", ["GraftData", "GraftCore", "GraftWeights"]),
         tests(
             "GraftTrainingTests",
             [

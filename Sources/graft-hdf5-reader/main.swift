@@ -1,1 +1,3 @@
-print("reader")
+import GraftHDF5
+
+Decoder.main(CommandLine.arguments)
