@@ -15,6 +15,20 @@ public final class MappedFile: Sendable {
     public let path: String
     /// The number of bytes.
     public let count: Int
+    /// Which file it is, whatever its name.
+    public let identity: Identity
+
+    /// The device and inode of a file: the same for the same file under any name.
+    public struct Identity: Sendable, Hashable {
+        private let device: UInt64
+        private let inode: UInt64
+
+        /// The identity in the answer of `stat`.
+        package init(_ status: stat) {
+            device = UInt64(status.st_dev)
+            inode = UInt64(status.st_ino)
+        }
+    }
 
     /// Maps a regular file.
     ///
@@ -38,6 +52,7 @@ public final class MappedFile: Sendable {
         let size = Int(status.st_size)
         self.path = path
         self.count = size
+        self.identity = Identity(status)
         guard size > 0 else {
             self.base = nil
             return

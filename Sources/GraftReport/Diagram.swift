@@ -76,7 +76,8 @@ public struct Diagram {
             svg += "<path class=\"e\" d=\"\(Self.curve(points))\" marker-end=\"url(#a)\"/>\n"
             if !edge.label.isEmpty, points.count == 2 {
                 svg += "<text class=\"l\" x=\"\(Markup.number((points[0].x + points[1].x) / 2 + 5))\" "
-                svg += "y=\"\(Markup.number((points[0].y + points[1].y) / 2 + 3))\">\(Markup.escape(edge.label))</text>\n"
+                svg +=
+                    "y=\"\(Markup.number((points[0].y + points[1].y) / 2 + 3))\">\(Markup.escape(edge.label))</text>\n"
             }
         }
         for (index, box) in boxes.enumerated() {
@@ -88,7 +89,8 @@ public struct Diagram {
             svg += "width=\"\(Markup.number(sizes[index].width))\" height=\"\(Markup.number(sizes[index].height))\"/>"
             for (line, text) in shown[index].enumerated() {
                 svg += "<text\(line == 0 ? " class=\"t\"" : "") x=\"\(Markup.number(center.x + left))\" "
-                svg += "y=\"\(Markup.number(y + 5 + Self.lineHeight * (Double(line) + 0.75)))\">\(Markup.escape(text))</text>"
+                svg +=
+                    "y=\"\(Markup.number(y + 5 + Self.lineHeight * (Double(line) + 0.75)))\">\(Markup.escape(text))</text>"
             }
             svg += "</g>\n"
         }

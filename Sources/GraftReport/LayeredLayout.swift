@@ -2,19 +2,26 @@
 ///
 /// The method of Sugiyama, Tagawa and Toda (1981): rows by the longest path, stand-ins where an edge crosses rows, an
 /// order within rows by repeated means of neighbours, then horizontal places that pull boxes towards their neighbours.
-struct LayeredLayout {
+package struct LayeredLayout {
     /// One box to place.
-    struct Box {
-        let width: Double
-        let height: Double
+    package struct Box {
+        /// The extent from left to right.
+        package let width: Double
+        /// The extent from top to bottom.
+        package let height: Double
+
+        package init(width: Double, height: Double) {
+            self.width = width
+            self.height = height
+        }
     }
 
     /// The centre of each box.
-    private(set) var centers: [(x: Double, y: Double)] = []
+    package private(set) var centers: [(x: Double, y: Double)] = []
     /// The points through which each edge runs, from box to box.
-    private(set) var routes: [[(x: Double, y: Double)]] = []
+    package private(set) var routes: [[(x: Double, y: Double)]] = []
     /// The extent of the drawing.
-    private(set) var size: (width: Double, height: Double) = (0, 0)
+    package private(set) var size: (width: Double, height: Double) = (0, 0)
 
     private let gapX = 18.0
     private let gapY = 26.0
@@ -35,7 +42,7 @@ struct LayeredLayout {
     /// Places boxes whose edges run from earlier boxes to later ones.
     ///
     /// - Precondition: every edge leads from a lower index to a higher one.
-    init(_ boxes: [Box], edges: [(from: Int, to: Int)]) {
+    package init(_ boxes: [Box], edges: [(from: Int, to: Int)]) {
         var slots = boxes.map { Slot(width: $0.width, height: max($0.height, 1), row: 0) }
         for edge in edges.sorted(by: { $0.from < $1.from }) {
             slots[edge.to].row = max(slots[edge.to].row, slots[edge.from].row + 1)

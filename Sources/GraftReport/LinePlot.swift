@@ -54,7 +54,8 @@ struct LinePlot {
 
             """
         func x(_ value: Double) -> Double {
-            left + (value - bounds.x.lowerBound) / (bounds.x.upperBound - bounds.x.lowerBound) * (Self.width - left - right)
+            left + (value - bounds.x.lowerBound) / (bounds.x.upperBound - bounds.x.lowerBound)
+                * (Self.width - left - right)
         }
         func y(_ value: Double) -> Double {
             let (v, low, high) =
@@ -70,7 +71,8 @@ struct LinePlot {
             svg += "<rect class=\"band\(index % 2)\" x=\"\(Markup.number(start))\" y=\"\(Markup.number(top))\" "
             svg += "width=\"\(Markup.number(end - start))\" height=\"\(Markup.number(Self.height - top - bottom))\"/>\n"
             if end - start > Double(band.name.count) * 6 {
-                svg += "<text class=\"band\" x=\"\(Markup.number((start + end) / 2))\" y=\"\(Markup.number(top + 12))\">"
+                svg +=
+                    "<text class=\"band\" x=\"\(Markup.number((start + end) / 2))\" y=\"\(Markup.number(top + 12))\">"
                 svg += "\(Markup.escape(band.name))</text>\n"
             }
         }
@@ -81,7 +83,8 @@ struct LinePlot {
             svg += "\(isPercent ? Markup.figure(tick * 100) + " %" : Markup.figure(tick))</text>\n"
         }
         for tick in ticksX where tick == tick.rounded() {
-            svg += "<text class=\"x\" x=\"\(Markup.number(x(tick)))\" y=\"\(Markup.number(Self.height - bottom + 16))\">"
+            svg +=
+                "<text class=\"x\" x=\"\(Markup.number(x(tick)))\" y=\"\(Markup.number(Self.height - bottom + 16))\">"
             svg += "\(Markup.count(Int(tick)))</text>\n"
         }
         for line in finite {

@@ -52,6 +52,8 @@ public struct Model: Sendable, Equatable {
     public var graph: Graph
     /// The functions that the graph may call.
     public var functions: [Function]
+    /// The training steps that the model brings with it; nothing in Graft runs them.
+    public var training: [TrainingInfo]
     /// The operator versions that the graph uses.
     public var opsets: [OpsetImport]
     /// The version of ONNX's intermediate representation that the file is written in.
@@ -79,6 +81,7 @@ public struct Model: Sendable, Equatable {
     public init(graph: Graph = Graph(), opset: Int = 17, irVersion: Int = 8) {
         self.graph = graph
         functions = []
+        training = []
         opsets = [OpsetImport(version: opset)]
         self.irVersion = irVersion
         producerName = ""

@@ -44,6 +44,19 @@ public struct Value: Sendable, Equatable {
     public var metadata: Metadata
     /// What the file's declaration said beyond this.
     public var carried: Carried
+    /// Further declarations in the file that say something else than the value's own.
+    public var variants: [DeclarationVariant] = []
+
+    /// The type, remark and named texts that the value is declared with.
+    public var declaration: Declaration {
+        get { Declaration(type: type, docString: docString, metadata: metadata, carried: carried) }
+        set {
+            type = newValue.type
+            docString = newValue.docString
+            metadata = newValue.metadata
+            carried = newValue.carried
+        }
+    }
 
     /// The tensor of a weight.
     public var tensor: Tensor? { initializer?.tensor }

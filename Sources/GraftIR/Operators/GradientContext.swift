@@ -4,35 +4,53 @@ import GraftCore
 ///
 /// The rule asks which inputs need a gradient, emits nodes, and names the value that holds each gradient. Shapes may
 /// be unknown: rules use operators that take the shape from a value (`ReduceTo`, `ConvGradInput` of ``graftDomain``).
+/// An input that needs a gradient and gets none is an error of the reverse pass, so a rule sets only what is right.
 public struct GradientContext {
     /// The graph that is being extended.
-    public private(set) var graph: Graph
+    public package(set) var graph: Graph
     /// The node that gradients flow back through.
     public let node: Node
-    /// The version of ONNX's own domain that the model imports.
+    /// The version of the node's domain that the model imports.
     public let opset: Int
+    /// The version of ONNX's own domain that the model imports.
+    public let onnxOpset: Int
     /// The gradients of the outputs; nil for an output that nothing depends on.
     public let outputGradients: [ValueID?]
     /// Which inputs need a gradient.
     public let needed: [Bool]
     /// The gradients of the inputs, as the rule sets them.
     public private(set) var inputGradients: [ValueID?]
+    /// What is known of the graph's values; emitted nodes add to it.
+    package var types: InferredTypes
+    /// Constants that were emitted before, by type and number.
+    package var constants: [ConstantKey: ValueID]
+
+    /// A scalar or short list that is emitted once a graph.
+    package enum ConstantKey: Hashable {
+        case scalar(ElementType, UInt64)
+        case integers([Int])
+    }
 
     /// What a node's rule sees; for the reverse pass.
-    package init(graph: Graph, node: Node, opset: Int, outputGradients: [ValueID?], needed: [Bool]) {
+    package init(
+        graph: consuming Graph, types: consuming InferredTypes, constants: consuming [ConstantKey: ValueID], node: Node,
+        opset: Int, onnxOpset: Int, outputGradients: [ValueID?], needed: [Bool]
+    ) {
         self.graph = graph
+        self.types = types
+        self.constants = constants
         self.node = node
         self.opset = opset
+        self.onnxOpset = onnxOpset
         self.outputGradients = outputGradients
         self.needed = needed
         inputGradients = Array(repeating: nil, count: node.inputs.count)
     }
 
-    /// The extended graph, taken out of the context without a copy.
-    package consuming func finish() -> (Graph, [ValueID?]) { (graph, inputGradients) }
-
     /// The settings of the node.
     public var attributes: Attributes { node.attributes }
+    /// The settings, with their kinds checked.
+    public var reader: AttributeReader { AttributeReader(node) }
     /// An input of the node; nil for one left out.
     public func input(_ index: Int) -> ValueID? { node.inputs.indices.contains(index) ? node.inputs[index] : nil }
     /// An output of the node; nil for one left out.
@@ -45,46 +63,44 @@ public struct GradientContext {
     }
     /// Whether an input needs a gradient.
     public func needs(_ index: Int) -> Bool { needed.indices.contains(index) && needed[index] }
+    /// The shape of a value as far as known.
+    public func shape(of value: ValueID) -> SymbolicShape? { types.shape(of: value) ?? graph[value].shape }
+    /// The element type of a value as far as known.
+    public func elementType(of value: ValueID) -> ElementType? {
+        types.elementType(of: value) ?? graph[value].elementType
+    }
     /// The shape of an input as far as known.
-    public func shape(ofInput index: Int) -> SymbolicShape? { input(index).flatMap { graph[$0].shape } }
+    public func shape(ofInput index: Int) -> SymbolicShape? { input(index).flatMap { shape(of: $0) } }
+    /// The content of an input, where known.
+    public func content(ofInput index: Int) -> KnownContent? { input(index).flatMap { types.content(of: $0) } }
 
     /// Names the value that holds the gradient of an input.
-    public mutating func setGradient(ofInput index: Int, _ value: ValueID) { inputGradients[index] = value }
+    public mutating func setGradient(ofInput index: Int, _ value: ValueID?) { inputGradients[index] = value }
 
-    /// Emits a node that makes one value.
-    public mutating func emit(
-        _ type: String, _ inputs: [ValueID?], domain: String = "", attributes: Attributes = Attributes()
-    ) -> ValueID {
-        graph.add(
-            OperatorName(type, domain: domain), inputs, attributes: attributes,
-            output: "grad/\(node.outputs.first.flatMap { $0.map { graph[$0].name } } ?? node.op.type)/\(type)")
+    /// An input that must be given.
+    ///
+    /// - Throws: ``InferenceError`` where it is left out.
+    public func requiredInput(_ index: Int) throws(InferenceError) -> ValueID {
+        guard let value = input(index) else { throw failure("input \(index) is missing") }
+        return value
     }
 
-    /// Emits a node that makes several values.
-    public mutating func emit(
-        _ type: String, _ inputs: [ValueID?], outputs count: Int, domain: String = "",
-        attributes: Attributes = Attributes()
-    ) -> [ValueID] {
-        let base = "grad/\(node.outputs.first.flatMap { $0.map { graph[$0].name } } ?? node.op.type)/\(type)"
-        let values = (0..<count).map { _ in
-            let name = graph.uniqueValueName(base)
-            return graph.addValue(name)
+    /// An output that must be named.
+    ///
+    /// - Throws: ``InferenceError`` where it is left out.
+    public func requiredOutput(_ index: Int = 0) throws(InferenceError) -> ValueID {
+        guard let value = output(index) else { throw failure("output \(index) has no name") }
+        return value
+    }
+
+    /// The gradient of an output that the rule cannot do without.
+    ///
+    /// - Throws: ``InferenceError`` where nothing depends on the output.
+    public func requiredGradient(ofOutput index: Int = 0) throws(InferenceError) -> ValueID {
+        guard let value = gradient(ofOutput: index) else {
+            throw failure("the loss depends on another output than number \(index), which has no gradient")
         }
-        graph.addNode(
-            OperatorName(type, domain: domain), inputs: inputs, outputs: values, attributes: attributes)
-        return values
-    }
-
-    /// Emits a constant.
-    public mutating func constant(_ tensor: Tensor) -> ValueID {
-        graph.addInitializer(graph.uniqueValueName("grad/constant"), tensor)
-    }
-
-    /// The gradient summed to the shape of `like`, where broadcasting widened it; itself where the shapes are known to
-    /// be equal.
-    public mutating func reduced(_ gradient: ValueID, like: ValueID, from shape: SymbolicShape?) -> ValueID {
-        if let a = shape?.counts, let b = graph[like].shape?.counts, a == b { return gradient }
-        return emit("ReduceTo", [gradient, like], domain: graftDomain)
+        return value
     }
 
     /// An error that names the node.

@@ -14,15 +14,14 @@ public struct InferenceContext {
     public internal(set) var outputTypes: [ValueType?]
     /// The contents of the outputs, where the rule can tell them.
     public internal(set) var outputContents: [KnownContent?]
-    /// Infers a body of the node: given types of the body's inputs, the types of its outputs.
-    let inferBody: (Graph, [ValueType?]) throws -> [ValueType?]
+    /// Infers a body of the node: its attribute, its position in a list, the graph, and the types of its inputs.
+    package typealias BodyInference = (String, Int, Graph, [ValueType?]) throws -> InferredTypes
+    let inferBody: BodyInference
 
     /// What a node's rule sees; for the inference pass.
     package init(
         node: Node, opset: Int, inputTypes: [ValueType?], inputContents: [KnownContent?],
-        inferBody: @escaping (Graph, [ValueType?]) throws -> [ValueType?] = { graph, _ in
-            graph.outputs.map { graph[$0].type }
-        }
+        inferBody: @escaping BodyInference = { _, _, _, _ in InferredTypes() }
     ) {
         self.node = node
         self.opset = opset
@@ -60,22 +59,20 @@ public struct InferenceContext {
     public mutating func setContent(_ content: KnownContent?, of output: Int = 0) {
         if outputContents.indices.contains(output) { outputContents[output] = content }
     }
-    /// The types of a body's outputs.
-    public func outputTypes(of body: Graph, given inputs: [ValueType?]) throws -> [ValueType?] {
-        try inferBody(body, inputs)
+    /// What is found out inside a body that an attribute holds, given the types of the body's inputs; and the body.
+    ///
+    /// - Throws: ``AttributeError`` where the attribute holds no graph, or what the body's operators throw.
+    public func infer(body attribute: String, given inputs: [ValueType?]) throws -> (graph: Graph, types: InferredTypes)
+    {
+        let graph = try reader.graph(attribute)
+        return (graph, try inferBody(attribute, 0, graph, inputs))
     }
     /// An error that names the node.
     public func failure(_ reason: String) -> InferenceError {
         InferenceError(node: node.name, op: node.op, reason: reason)
     }
-}
-
-/// What inference knows of a value's content.
-public enum KnownContent: Sendable, Equatable {
-    /// All of it.
-    case tensor(Tensor)
-    /// An integer tensor of at most one dimension that holds extents: shapes that flow through a graph as data.
-    case extents([Extent], isScalar: Bool)
+    /// The settings, with their kinds checked.
+    public var reader: AttributeReader { AttributeReader(node) }
 }
 
 /// Why types cannot be inferred: the graph contradicts itself.
@@ -86,6 +83,13 @@ public struct InferenceError: GraftError, Equatable {
     public let op: OperatorName
     /// What does not fit.
     public let reason: String
+
+    /// A contradiction at a node.
+    public init(node: String, op: OperatorName, reason: String) {
+        self.node = node
+        self.op = op
+        self.reason = reason
+    }
 
     public var exitStatus: ExitStatus { .badInput }
     public var description: String { "node \"\(node)\" (\(op)): \(reason)" }

@@ -1,7 +1,32 @@
 /// All operators that the IR knows.
 public enum OperatorRegistry {
     /// The families; a new file of operators adds its line here.
-    static var families: [any OperatorFamily.Type] { [] }
+    static var families: [any OperatorFamily.Type] {
+        [
+            Activations.self,
+            Casting.self,
+            Concatenation.self,
+            Constants.self,
+            Convolution.self,
+            ElementwiseBinary.self,
+            ElementwiseUnary.self,
+            Expansion.self,
+            Gathering.self,
+            Layout.self,
+            Logic.self,
+            Losses.self,
+            MatrixProduct.self,
+            Normalization.self,
+            Optimizers.self,
+            Pooling.self,
+            Randomness.self,
+            Reduction.self,
+            Resizing.self,
+            ShapeChange.self,
+            Slicing.self,
+            Softmax.self,
+        ]
+    }
 
     private static let schemas: [OperatorName: OperatorSchema] = {
         var result: [OperatorName: OperatorSchema] = [:]

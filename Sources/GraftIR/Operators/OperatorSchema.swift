@@ -17,6 +17,8 @@ public struct OperatorSchema: Sendable {
     public let inference: InferenceRule
     /// How gradients flow back.
     public let gradient: GradientRule
+    /// Whether the same inputs always give the same outputs; not so for operators that draw random numbers.
+    public let isDeterministic: Bool
     /// About how many multiply-adds one run takes, from the shapes of inputs and outputs; nil where not counted.
     public let cost: CostRule?
 
@@ -28,12 +30,14 @@ public struct OperatorSchema: Sendable {
     /// What is known about one operator.
     public init(
         _ name: OperatorName, versions: [Int] = [1], inputs: ClosedRange<Int>, outputs: ClosedRange<Int> = 1...1,
-        gradient: GradientRule, cost: CostRule? = nil, inference: @escaping InferenceRule
+        isDeterministic: Bool = true, gradient: GradientRule, cost: CostRule? = nil,
+        inference: @escaping InferenceRule
     ) {
         self.name = name
         self.versions = versions
         self.inputs = inputs
         self.outputs = outputs
+        self.isDeterministic = isDeterministic
         self.gradient = gradient
         self.cost = cost
         self.inference = inference

@@ -25,7 +25,9 @@ public enum CheckpointError: GraftError, Equatable {
     /// There are checkpoints, and none of them can be trusted.
     case noneUsable(folder: String, remarks: [String])
 
+    /// The exit status of a command that this ends.
     public var exitStatus: ExitStatus { .badInput }
+    /// What is wrong, where, and what to do.
     public var description: String {
         switch self {
         case .damaged(let path, let reason): "\(path): the checkpoint cannot be used: \(reason)"

@@ -13,7 +13,9 @@ public enum TensorArchive {
         /// A tensor's type has no name in the layout.
         case unsupportedType(name: String, type: ElementType)
 
+        /// The exit status of a command that this ends.
         public var exitStatus: ExitStatus { .badInput }
+        /// What is wrong, where, and what to do.
         public var description: String {
             switch self {
             case .damaged(let path, let reason): "\(path): not a readable tensor archive: \(reason)"

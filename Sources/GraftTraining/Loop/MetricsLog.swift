@@ -107,7 +107,8 @@ public final class MetricsLog {
             record.figures[name].map { "\($0)" } ?? ""
         }.joined(separator: ",")
         try table.append(
-            "validation,\(Self.cell(record.stage)),\(record.epoch),\(record.step),\(figures),\(record.isBest ? 1 : 0),\n")
+            "validation,\(Self.cell(record.stage)),\(record.epoch),\(record.step),\(figures),\(record.isBest ? 1 : 0),\n"
+        )
         try flush()
     }
 

@@ -16,6 +16,7 @@ public struct RecipePlace: Sendable, Equatable, CustomStringConvertible {
         self.line = line
     }
 
+    /// What is wrong, where, and what to do.
     public var description: String {
         let file = source.isEmpty ? "recipe" : source
         let place = line.map { "\(file):\($0)" } ?? file
@@ -46,10 +47,12 @@ public enum RecipeError: GraftError, Equatable {
     /// The recipe does not fit the model.
     case doesNotFit(RecipePlace, reason: String)
 
+    /// The exit status of a command that this ends.
     public var exitStatus: ExitStatus {
         if case .noSuchRecipe = self { .missingInput } else { .badInput }
     }
 
+    /// What is wrong, where, and what to do.
     public var description: String {
         switch self {
         case .syntax(let place, let reason): "\(place): not valid YAML: \(reason)"

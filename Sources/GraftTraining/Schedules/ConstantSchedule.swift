@@ -1,10 +1,10 @@
 /// The same rate at every step.
-public struct ConstantSchedule: Schedule {
-    public static let name = "constant"
-    public static let options: [NamedOption] = []
-    public static let remark = "the same rate at every step"
+package struct ConstantSchedule: Schedule {
+    package static let name = "constant"
+    package static let options: [NamedOption] = []
+    package static let remark = "the same rate at every step"
 
-    public init(_ values: [String: Double]) {}
+    package init(_ values: [String: Double]) {}
 
-    public func factor(step: Int, of total: Int, stepsPerEpoch: Int) -> Double { 1 }
+    package func factor(step: Int, of total: Int, stepsPerEpoch: Int) -> Double { 1 }
 }

@@ -1,18 +1,18 @@
 /// A straight line from the stage's rate down to a fraction of it.
 ///
 /// At step s of T: m + (1 − m)·(T − s)/T.
-public struct LinearSchedule: Schedule {
-    public static let name = "linear"
-    public static let options: [NamedOption] = [
+package struct LinearSchedule: Schedule {
+    package static let name = "linear"
+    package static let options: [NamedOption] = [
         .number("minimum", 0, in: 0...1, "the fraction of the rate that is reached at the end")
     ]
-    public static let remark = "a straight line down to the minimum"
+    package static let remark = "a straight line down to the minimum"
 
     private let minimum: Double
 
-    public init(_ values: [String: Double]) { minimum = values["minimum"] ?? 0 }
+    package init(_ values: [String: Double]) { minimum = values["minimum"] ?? 0 }
 
-    public func factor(step: Int, of total: Int, stepsPerEpoch: Int) -> Double {
+    package func factor(step: Int, of total: Int, stepsPerEpoch: Int) -> Double {
         minimum + (1 - minimum) * Double(total - step) / Double(total)
     }
 }

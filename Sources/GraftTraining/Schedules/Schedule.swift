@@ -25,6 +25,7 @@ public protocol Schedule: Sendable {
 }
 
 extension Schedule {
+    /// Whether the schedule rises by itself; not unless it says so.
     public static var ownsWarmup: Bool { false }
 }
 
