@@ -38,27 +38,31 @@ package struct KernelDefinition: Sendable {
     package let isPure: Bool
     /// Whether the kernel applies post-operations to its first output.
     package let fuses: Bool
+    /// Whether the kernel computes in 32-bit floating point and the executor converts narrower operands and results.
+    package let widens: Bool
     /// Makes the kernel for a node, or throws ``KernelFailure``.
     package let make: @Sendable (KernelNode) throws -> any Kernel
 
     package init(
         _ type: String, domain: String = "", opsets: ClosedRange<Int> = 1...KernelRegistry.newestOpset,
-        isPure: Bool = true, fuses: Bool = false, make: @escaping @Sendable (KernelNode) throws -> any Kernel
+        isPure: Bool = true, fuses: Bool = false, widens: Bool = false,
+        make: @escaping @Sendable (KernelNode) throws -> any Kernel
     ) {
         op = OperatorName(type, domain: domain)
         self.opsets = opsets
         self.isPure = isPure
         self.fuses = fuses
+        self.widens = widens
         self.make = make
     }
 
     /// A kernel that is a function of the context; `prepare` reads the node once.
     package static func function<Settings>(
         _ type: String, domain: String = "", opsets: ClosedRange<Int> = 1...KernelRegistry.newestOpset,
-        isPure: Bool = true, prepare: @escaping @Sendable (KernelNode) throws -> Settings,
+        isPure: Bool = true, widens: Bool = false, prepare: @escaping @Sendable (KernelNode) throws -> Settings,
         run: @escaping @Sendable (Settings, KernelContext) throws -> Void
     ) -> KernelDefinition {
-        KernelDefinition(type, domain: domain, opsets: opsets, isPure: isPure) { node in
+        KernelDefinition(type, domain: domain, opsets: opsets, isPure: isPure, widens: widens) { node in
             let settings = try prepare(node)
             return FunctionKernel { context in try run(settings, context) }
         }
@@ -67,9 +71,11 @@ package struct KernelDefinition: Sendable {
     /// A kernel that is a function of the context and needs nothing from the node.
     package static func function(
         _ type: String, domain: String = "", opsets: ClosedRange<Int> = 1...KernelRegistry.newestOpset,
-        isPure: Bool = true, run: @escaping @Sendable (KernelContext) throws -> Void
+        isPure: Bool = true, widens: Bool = false, run: @escaping @Sendable (KernelContext) throws -> Void
     ) -> KernelDefinition {
-        KernelDefinition(type, domain: domain, opsets: opsets, isPure: isPure) { _ in FunctionKernel(run) }
+        KernelDefinition(type, domain: domain, opsets: opsets, isPure: isPure, widens: widens) { _ in
+            FunctionKernel(run)
+        }
     }
 }
 

@@ -39,6 +39,12 @@ package final class KernelContext {
         held.removeAll(keepingCapacity: true)
     }
 
+    /// Puts another tensor in the place of an input.
+    func replaceInput(_ index: Int, _ tensor: RuntimeTensor) { inputs[index] = .tensor(tensor) }
+
+    /// An output that was set.
+    func output(at index: Int) -> RuntimeValue? { outputs.indices.contains(index) ? outputs[index] : nil }
+
     // MARK: Inputs
 
     /// The number of inputs, those left out included.

@@ -8,7 +8,8 @@ package enum KernelRegistry {
     /// The families; a new file of kernels adds its line here.
     static var families: [any KernelFamily.Type] {
         [
-            ConvolutionKernels.self
+            ActivationKernels.self, ArithmeticKernels.self, ConvolutionKernels.self, MatrixProductKernels.self,
+            MovementKernels.self, NormalizationKernels.self, PoolingKernels.self, ReshapingKernels.self,
         ]
     }
 

@@ -36,6 +36,11 @@ package final class Primitive {
 
     /// Runs on the given pointers; scratch memory comes from the arena.
     func run(_ arena: Arena, _ arguments: (gdnn_argument, UnsafeMutableRawPointer)...) throws {
+        try run(arena, arguments)
+    }
+
+    /// Runs on the given pointers, at most ten; scratch memory comes from the arena.
+    func run(_ arena: Arena, _ arguments: [(gdnn_argument, UnsafeMutableRawPointer)]) throws {
         try withUnsafeTemporaryAllocation(of: Int32.self, capacity: 12) { codes in
             try withUnsafeTemporaryAllocation(of: UnsafeMutableRawPointer?.self, capacity: 12) { pointers in
                 var count = 0
