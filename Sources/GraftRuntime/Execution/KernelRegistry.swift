@@ -8,8 +8,22 @@ package enum KernelRegistry {
     /// The families; a new file of kernels adds its line here.
     static var families: [any KernelFamily.Type] {
         [
-            ActivationKernels.self, ArithmeticKernels.self, ConvolutionKernels.self, MatrixProductKernels.self,
-            MovementKernels.self, NormalizationKernels.self, PoolingKernels.self, ReshapingKernels.self,
+            ActivationKernels.self,
+            ArithmeticKernels.self,
+            CastKernels.self,
+            ComparisonKernels.self,
+            ConvolutionKernels.self,
+            ElementwiseKernels.self,
+            GatherKernels.self,
+            MatrixProductKernels.self,
+            MiscellaneousKernels.self,
+            MovementKernels.self,
+            NormalizationKernels.self,
+            PaddingKernels.self,
+            PoolingKernels.self,
+            ReductionKernels.self,
+            ReshapingKernels.self,
+            SoftmaxKernels.self,
         ]
     }
 
