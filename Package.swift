@@ -56,7 +56,7 @@ let package = Package(
         swift("GraftONNX", ["GraftIR", "GraftCore", "COnnxProto", "CProtobufC"]),
         swift("GraftHDF5", ["GraftCore", "CHDF5", collections]),
         swift("GraftKeras", ["GraftIR", "GraftCore", "GraftWeights", "GraftHDF5", collections]),
-        swift("GraftSurgery", ["GraftIR", "GraftCore"]),
+        swift("GraftSurgery", ["GraftIR", "GraftCore", collections]),
         swift("GraftAutodiff", ["GraftIR", "GraftCore"]),
         swift("GraftRuntime", ["GraftIR", "GraftCore", "COneDNN", "CNumerics"]),
         swift(
