@@ -1,1 +1,12 @@
+// PNG decoding through libpng. libpng reports errors by longjmp, which must not cross Swift frames.
 #pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+// Decodes the PNG file in `data` into `pixels`: `height` rows of `width * channels` bytes, without gaps.
+// `channels` is 1 for the colour types gray and gray with alpha, and 3 for all others; `width` and `height` are those of
+// the file's header. Alpha and transparency are dropped, gamma and colour profiles are not applied.
+// Returns 0, or -1 with a text of at most `message_size` bytes in `message`.
+int cpng_decode(
+    const uint8_t *data, size_t count, uint32_t width, uint32_t height, int channels, uint8_t *pixels, char *message,
+    size_t message_size);

@@ -38,7 +38,8 @@ struct BlockFinder {
     func blocks() -> [Block] {
         let body = body
         guard !body.isEmpty else { return [] }
-        let keys = treeKeys(body) ?? flatKeys(body) ?? structuralKeys(body)
+        var keys = treeKeys(body) ?? flatKeys(body) ?? structuralKeys(body)
+        if Set(keys.values).count == 1 { keys = layerKeys(body) }
         return assemble(body, keys: keys)
     }
 
@@ -160,6 +161,17 @@ struct BlockFinder {
             for leaf in leaves { keys[leaf] = current?.key ?? layers[leaf].path }
         }
         for leaf in body where keys[leaf] == nil { keys[leaf] = current?.key ?? layers[leaf].path }
+        return keys
+    }
+
+    /// Each layer for itself, with what normalizes it.
+    private func layerKeys(_ body: [Int]) -> [Int: String] {
+        var keys: [Int: String] = [:]
+        var current: String?
+        for leaf in body {
+            if !isAccessory(leaf) || current == nil { current = layers[leaf].path }
+            keys[leaf] = current
+        }
         return keys
     }
 

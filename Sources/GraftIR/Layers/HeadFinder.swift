@@ -200,7 +200,8 @@ extension HeadFinder {
         if walk.kind == .sample { score += 0.15 }
         if let labels = model.classLabels, labels.names.count == classCount { score += 0.1 }
         if case .convolution(let kernel) = form, walk.kind == .pixel || kernel.contains(where: { $0 != 1 }) {
-            score -= kernel.contains { $0 != 1 } ? 0.3 : 0.1
+            score -= kernel.contains { $0 > 3 } ? 0.35 : kernel.contains { $0 != 1 } ? 0.2 : 0.1
+            if tail.contains(where: { LayerKind.of(graph[$0].op) == .resize }) { score += 0.15 }
         }
         if tail.contains(where: { !table.parameters(of: $0).isEmpty }) { score -= 0.3 }
         let name = operation.label(in: graph)

@@ -96,7 +96,8 @@ struct LayerBuilder {
         let node = graph[id]
         let feeding = graph.operands(of: id).compactMap { graph[$0].producer }.filter { placed($0) != nil }
         let kind = LayerKind.of(node.op)
-        let isParametric = !table.parameters(of: id).isEmpty
+        // The slope of an activation does not make it a layer.
+        let isParametric = table.parameters(of: id).contains { table[$0] != .slope }
         if feeding.count == 1, !isParametric, kind == .activation || kind == .reshape {
             let owner = resolved(feeding[0])
             if kind == .activation || !table.parameters(of: owner).isEmpty {
@@ -207,7 +208,7 @@ struct LayerBuilder {
             layers.append(
                 Layer(
                     path: part.path.text, name: part.path.parts.last ?? "",
-                    kind: part.children.isEmpty ? LayerKind.of(part.nodes.map { graph[$0].op }) : .group,
+                    kind: part.children.isEmpty ? kind(of: part.nodes) : .group,
                     depth: part.depth, parent: parent, children: [], nodes: part.nodes,
                     parameters: own.filter { table[$0]?.isTrainable ?? false },
                     statistics: own.filter { table[$0]?.isStatistic ?? false }))
@@ -218,5 +219,14 @@ struct LayerBuilder {
         }
         for part in root.children.values { _ = place(part, parent: nil) }
         return (layers, leafOfNode)
+    }
+
+    private func kind(of nodes: [NodeID]) -> LayerKind {
+        let roles = Set(nodes.flatMap { table.parameters(of: $0) }.compactMap { table[$0] })
+        if roles.isDisjoint(with: [.weight, .quantized, .embedding]), !roles.isDisjoint(with: [.scale, .shift, .mean]) {
+            return .normalization
+        }
+        if roles.contains(.embedding), !roles.contains(.weight) { return .embedding }
+        return LayerKind.of(nodes.map { graph[$0].op })
     }
 }

@@ -34,6 +34,7 @@ enum ParameterNames {
         if plain.contains("/") {
             var parts = plain.split(separator: "/").map(String.init)
             let last = parts.removeLast()
+            if parts.count > 1, parts.first == "StatefulPartitionedCall" { parts.removeFirst() }
             if last.hasPrefix("ReadVariableOp") {
                 while parts.count > 1, let tail = parts.last, tensorFlowOperations.contains(operation(tail)) {
                     parts.removeLast()
@@ -56,6 +57,9 @@ enum ParameterNames {
         }
         return nil
     }
+
+    /// Whether a name says that the tensor is fixed although it stands where a parameter would.
+    static func isBuffer(_ name: String) -> Bool { name.hasSuffix("buffer") }
 
     /// Whether a scoped name belongs to a normalization.
     static func isNormScope(_ name: String) -> Bool {

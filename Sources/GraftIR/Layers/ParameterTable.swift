@@ -62,8 +62,13 @@ public struct ParameterTable: Sendable {
             if ParameterSlots.random.contains(op) { continue }
             let operands = graph.operands(of: id)
             let isConstant = operands.allSatisfy { constants.contains($0) }
+            // A table read by position is a parameter, although only a size says which rows are read.
+            let isTable =
+                op == "Gather" && !isConstant
+                && node.inputs.first.flatMap { $0 }.map { constants.contains($0) && !sources(of: $0, in: graph).isEmpty }
+                    ?? false
             let isPlumbing =
-                ParameterSlots.measures.contains(op) || operands.allSatisfy { plumbing.contains($0) }
+                ParameterSlots.measures.contains(op) || !isTable && operands.allSatisfy { plumbing.contains($0) }
             for case let output? in node.outputs {
                 if isConstant { constants.insert(output) }
                 if isPlumbing { plumbing.insert(output) }
@@ -119,11 +124,7 @@ public struct ParameterTable: Sendable {
         switch node.op.type {
         case "Add", "Sub":
             guard let other, index < 2 else { return nil }
-            if let producer = graph[other].producer, ParameterSlots.products.contains(graph[producer].op.canonical),
-                count > 1 || named != nil
-            {
-                return .bias
-            }
+            if count > 1 || named != nil, followsProduct(other, in: graph) { return .bias }
             if count > 1, afterProduct, isScaled(other, in: graph) || ParameterNames.isNormScope(node.name) {
                 return .shift
             }
@@ -152,6 +153,23 @@ public struct ParameterTable: Sendable {
         }
     }
 
+    /// Whether a value is made by a product with a kernel or matrix, also through other views of it.
+    private func followsProduct(_ id: ValueID, in graph: Graph) -> Bool {
+        var value = id
+        for _ in 0..<6 {
+            guard let producer = graph[value].producer else { return false }
+            if ParameterSlots.products.contains(graph[producer].op.canonical) {
+                // Not after a product of two computed values: what is added there is a mask.
+                return !parameters(of: producer).isEmpty
+            }
+            guard ["Reshape", "Squeeze", "Unsqueeze", "Slice", "Transpose"].contains(graph[producer].op.type),
+                let next = graph[producer].inputs.first.flatMap({ $0 })
+            else { return false }
+            value = next
+        }
+        return false
+    }
+
     /// Whether a value is the product of something with a stored vector.
     private func isScaled(_ id: ValueID, in graph: Graph) -> Bool {
         guard let producer = graph[id].producer, graph[producer].op.isONNX("Mul") else { return false }
@@ -173,8 +191,10 @@ public struct ParameterTable: Sendable {
                 continue
             } else if let producer = graph[value].producer {
                 let inputs = graph[producer].inputs.compactMap { $0 }
-                let isQuantized = ParameterSlots.dequantizers.contains(graph[producer].op.canonical)
-                pending.append(contentsOf: (isQuantized ? Array(inputs.prefix(1)) : inputs).reversed())
+                // Scales and zero points of quantizers, standard or not, are no parameters.
+                let op = graph[producer].op.canonical
+                let isQuantizer = ParameterSlots.dequantizers.contains(op) || !op.domain.isEmpty
+                pending.append(contentsOf: (isQuantizer ? Array(inputs.prefix(1)) : inputs).reversed())
             } else if case .capture = graph[value].origin {
                 result.append(value)
             }
@@ -192,7 +212,7 @@ public struct ParameterTable: Sendable {
         let isDirect = stored == [input]
         for value in stored {
             let count = graph.constantTensor(of: value)?.count ?? 2
-            guard isDirect || count > 1 else { continue }
+            guard isDirect || count > 1, !ParameterNames.isBuffer(graph[value].name) else { continue }
             note(value, role: role, node: node)
         }
     }

@@ -48,6 +48,13 @@ enum ElementwiseUnary: OperatorFamily {
         stepped("Floor", [1, 6, 13]), stepped("Ceil", [1, 6, 13]), stepped("Round", [11, 22]),
         stepped("Sign", [9, 13]),
         flag("IsNaN", [9, 13, 20]), flag("IsInf", [10, 20]),
+        // X -> X, through which no gradient flows.
+        OperatorSchema(
+            OperatorName("StopGradient", domain: graftDomain), inputs: 1...1, gradient: .none,
+            inference: { context in
+                context.setType(context.type(0))
+                context.setContent(context.content(0))
+            }),
     ]
 
     /// `x^2 + offset`, or its root.

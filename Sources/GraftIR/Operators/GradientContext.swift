@@ -47,6 +47,9 @@ public struct GradientContext {
         inputGradients = Array(repeating: nil, count: node.inputs.count)
     }
 
+    /// The extended graph and what is known of it, taken out of the context without a copy.
+    package consuming func finish() -> (Graph, InferredTypes, [ConstantKey: ValueID]) { (graph, types, constants) }
+
     /// The settings of the node.
     public var attributes: Attributes { node.attributes }
     /// The settings, with their kinds checked.

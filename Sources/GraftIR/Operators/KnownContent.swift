@@ -53,54 +53,21 @@ extension Tensor {
     /// numbers; nil for more than `limit` elements or other types.
     public func smallIntegers(limit: Int = KnownContent.countLimit) -> [Int]? {
         guard count <= limit else { return nil }
-        switch elementType {
-        case .int64: return try? elements(as: Int64.self).map { Int($0) }
-        case .int32: return try? elements(as: Int32.self).map { Int($0) }
-        case .int16: return try? elements(as: Int16.self).map { Int($0) }
-        case .int8: return try? elements(as: Int8.self).map { Int($0) }
-        case .uint8: return try? elements(as: UInt8.self).map { Int($0) }
-        case .uint16: return try? elements(as: UInt16.self).map { Int($0) }
-        case .uint32: return try? elements(as: UInt32.self).map { Int($0) }
-        case .uint64:
-            guard let values = try? elements(as: UInt64.self) else { return nil }
-            let narrow = values.compactMap { Int(exactly: $0) }
-            return narrow.count == values.count ? narrow : nil
-        case .bool: return try? elements(as: UInt8.self, reinterpreted: .bool).map { $0 == 0 ? 0 : 1 }
-        default:
-            guard let values = smallNumbers(limit: limit) else { return nil }
-            let whole = values.compactMap { Int(exactly: $0) }
-            return whole.count == values.count ? whole : nil
-        }
+        if elementType.isInteger || elementType == .bool { return (try? integers()) ?? nil }
+        guard let values = smallNumbers(limit: limit) else { return nil }
+        let whole = values.compactMap { Int(exactly: $0) }
+        return whole.count == values.count ? whole : nil
     }
 
     /// The elements as numbers; nil for more than `limit` elements, strings, complex numbers and types narrower than a
     /// byte.
     public func smallNumbers(limit: Int = KnownContent.countLimit) -> [Double]? {
         guard count <= limit else { return nil }
-        switch elementType {
-        case .float32: return try? elements(as: Float.self).map { Double($0) }
-        case .float64: return try? elements(as: Double.self)
-        case .float16:
-            return try? elements(as: UInt16.self, reinterpreted: .float16).map { Double(Float16(bitPattern: $0)) }
-        case .bfloat16:
-            return try? elements(as: UInt16.self, reinterpreted: .bfloat16)
-                .map { Double(Float(bitPattern: UInt32($0) << 16)) }
-        case .int8, .int16, .int32, .int64, .uint8, .uint16, .uint32, .uint64, .bool:
-            return smallIntegers(limit: limit)?.map { Double($0) }
-        default: return nil
+        if elementType == .float64 { return try? elements(as: Double.self) }
+        if elementType.isInteger || elementType == .bool {
+            return ((try? integers()) ?? nil)?.map { Double($0) }
         }
-    }
-
-    private func elements<Raw: TensorElement>(as type: Raw.Type, reinterpreted: ElementType) throws -> [Raw] {
-        guard elementType == reinterpreted else {
-            throw TensorError.typeMismatch(expected: reinterpreted, actual: elementType)
-        }
-        return try withBytes { bytes in
-            [Raw](unsafeUninitializedCapacity: count) { target, initialized in
-                UnsafeMutableRawBufferPointer(target).copyMemory(from: bytes)
-                initialized = bytes.count / MemoryLayout<Raw>.stride
-            }
-        }
+        return (try? floats())?.map { Double($0) }
     }
 
     /// A tensor of one repeated number; nil for an element type that holds no real numbers of at least a byte.

@@ -7,14 +7,18 @@ import GraftCore
 /// once comes once in it: of repeated scalars the last is kept and repeated messages are joined, which is what protobuf
 /// says they mean; so the parser never merges.
 struct WireScanner: ~Copyable {
+    private let file: MappedFile
     private let bytes: UnsafeRawBufferPointer
     private let schema = WireSchema.model
     private let limits: Limits
     private var messageCount = 0
     private var output: Skeleton
+    /// Where the pages that the scan has touched and not given back begin.
+    private var firstHeldPage = 0
 
-    private init(_ bytes: UnsafeRawBufferPointer, limits: Limits) {
-        self.bytes = bytes
+    private init(_ file: MappedFile, limits: Limits) {
+        self.file = file
+        bytes = file.bytes
         self.limits = limits
         output = Skeleton(budget: limits.parseBytes)
     }
@@ -23,11 +27,11 @@ struct WireScanner: ~Copyable {
     ///
     /// - Throws: ``ONNXError``.
     static func skeleton(
-        of bytes: UnsafeRawBufferPointer, path: String, limits: Limits
+        of file: MappedFile, path: String, limits: Limits
     ) throws(ONNXError) -> Skeleton {
-        var scanner = WireScanner(bytes, limits: limits)
+        var scanner = WireScanner(file, limits: limits)
         do {
-            try scanner.message([0..<bytes.count], type: 0, depth: 1)
+            try scanner.message([0..<file.count], type: 0, depth: 1)
         } catch let fault as WireCursor.Malformation {
             throw .malformed(path: path, offset: fault.offset, reason: fault.reason)
         } catch is Skeleton.TooLarge {
@@ -59,7 +63,10 @@ struct WireScanner: ~Copyable {
         }
         // The first pass touches only what the message itself holds, so the whole scan is linear in depth times size.
         var isPlain = pieces.count == 1
-        for piece in pieces where try !hasUniqueFields(piece, type: type) { isPlain = false }
+        for piece in pieces {
+            let isUnique = try hasUniqueFields(piece, type: type)
+            isPlain = isPlain && isUnique
+        }
         if isPlain {
             var cursor = WireCursor(bytes, pieces[0])
             while let field = try cursor.next() { try emit(field, type: type, depth: depth) }
@@ -68,12 +75,23 @@ struct WireScanner: ~Copyable {
         }
     }
 
+    /// Gives back pages behind the scan: touching a few bytes beside a large weight maps much of it.
+    private mutating func pass(_ offset: Int) {
+        if offset < firstHeldPage {
+            firstHeldPage = offset
+        } else if offset - firstHeldPage > 16 << 20 {
+            file.releasePages(firstHeldPage..<offset)
+            firstHeldPage = offset
+        }
+    }
+
     /// Checks the fields of a message, and whether each that may come once does.
-    private func hasUniqueFields(_ range: Range<Int>, type: Int) throws -> Bool {
+    private mutating func hasUniqueFields(_ range: Range<Int>, type: Int) throws -> Bool {
         var cursor = WireCursor(bytes, range)
         var seen: UInt64 = 0
         var unique = true
         while let field = try cursor.next() {
+            pass(field.whole.lowerBound)
             let known = schema.messages[type].field(field.number)
             guard let wireType = known.wireType else { continue }
             if field.wireType != wireType {
@@ -113,6 +131,7 @@ struct WireScanner: ~Copyable {
             let mark = try output.open(field: field.number)
             try message([field.payload], type: inner, depth: depth + 1)
             output.close(mark)
+            pass(field.whole.upperBound)
         } else {
             try output.append(UnsafeRawBufferPointer(rebasing: bytes[field.whole]))
         }

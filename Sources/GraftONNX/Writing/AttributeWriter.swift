@@ -15,9 +15,11 @@ extension WriteContext {
         set(attribute.docString, carried, 13, &message.pointee.has_doc_string, &message.pointee.doc_string)
         if carried.isExplicit(21) { message.pointee.has_ref_attr_name = 1 }
         let kind = AttributeKind.code(of: attribute.value)
-        if kind != 0 && !carried.isExplicit(AttributeKind.kindOmittedFlag) || carried.isExplicit(20) {
+        // A file may spell out that the kind is undefined and have a value all the same.
+        let declared = carried.isExplicit(20) ? AttributeKind.undefined : kind
+        if carried.isExplicit(20) || kind != 0 && !carried.isExplicit(AttributeKind.kindOmittedFlag) {
             message.pointee.has_type = 1
-            message.pointee.type = Onnx__AttributeProto__AttributeType(rawValue: .init(truncatingIfNeeded: kind))
+            message.pointee.type = Onnx__AttributeProto__AttributeType(rawValue: .init(truncatingIfNeeded: declared))
         }
         let omitsDefault = carried.isExplicit(AttributeKind.valueOmittedFlag)
 

@@ -1,0 +1,188 @@
+import GraftCore
+import GraftIR
+
+/// Runs a plan: the executor's only loop.
+///
+/// Each step takes its inputs from slots, calls its kernel, and puts the outputs into slots; a value is released at its
+/// last read, and its memory is used again by later steps and runs. Used by one thread at a time.
+public final class Session {
+    /// What is run.
+    public let plan: Plan
+    /// The values that outlive runs.
+    public let store: ParameterStore
+    /// Where times are collected; nil for none.
+    public var profile: Profile?
+    private let arena: Arena
+    private let context: KernelContext
+    private var values: [RuntimeValue?]
+
+    /// A session of a plan.
+    ///
+    /// - Parameter store: persistent values that are there already stay as they are; the others are added with the
+    ///   graph's tensors.
+    /// - Throws: what reading a weight throws.
+    public convenience init(_ plan: Plan, store: ParameterStore = ParameterStore()) throws {
+        try self.init(plan, store: store, arena: Arena())
+    }
+
+    package init(_ plan: Plan, store: ParameterStore, arena: Arena) throws {
+        self.plan = plan
+        self.store = store
+        self.arena = arena
+        context = KernelContext(arena: arena)
+        values = plan.constants
+        for (entry, tensor) in zip(plan.persistent, plan.initialValues) where !store.contains(entry.name) {
+            try store.set(entry.name, tensor)
+        }
+    }
+
+    /// The most bytes that runs had reserved at once, weights not counted.
+    public var peakBytes: Int { arena.peakBytes }
+
+    /// Runs the plan.
+    ///
+    /// - Parameter inputs: a tensor for each of the plan's inputs; they are not copied.
+    /// - Returns: the plan's outputs by name.
+    /// - Throws: ``RuntimeError``.
+    public func run(_ inputs: [String: Tensor]) throws -> [String: Tensor] {
+        for name in inputs.keys where !plan.inputs.contains(where: { $0.name == name }) {
+            throw RuntimeError.unknownInput(name: name, known: plan.inputs.map(\.name))
+        }
+        let given = try plan.inputs.map { port -> RuntimeValue in
+            guard let tensor = inputs[port.name] else { throw RuntimeError.missingInput(port.name) }
+            try check(tensor, port)
+            let value = try RuntimeValue(tensor)
+            if case .tensor(let runtime) = value, !runtime.isAligned {
+                let owned = ByteBuffer(
+                    copying: UnsafeRawBufferPointer(start: runtime.pointer, count: runtime.byteCount))
+                return try RuntimeValue(
+                    Tensor(tensor.elementType, shape: tensor.shape, storage: .owned(owned)))
+            }
+            return value
+        }
+        let results = try run(values: given)
+        var outputs: [String: Tensor] = [:]
+        for (port, value) in zip(plan.outputs, results) {
+            switch value {
+            case .tensor(let tensor):
+                outputs[port.name] = try Tensor(copying: context.reordered(tensor, .rowMajor))
+                context.end()
+            case .strings(let strings):
+                outputs[port.name] = try Tensor(
+                    .string, shape: strings.shape, storage: .strings(strings.elements))
+            case .sequence, .optional:
+                throw RuntimeError.invalidGraph("the output \"\(port.name)\" is not a tensor")
+            }
+        }
+        return outputs
+    }
+
+    /// Runs the plan on values in the order of its inputs, and returns those of its outputs.
+    package func run(values given: [RuntimeValue]) throws -> [RuntimeValue] {
+        for (port, value) in zip(plan.inputs, given) { values[port.slot] = value }
+        defer {
+            for port in plan.inputs { values[port.slot] = nil }
+            releaseIntermediates()
+        }
+        try borrowPersistentValues()
+        defer { returnPersistentValues() }
+        let version = store.version + 1
+        for index in plan.steps.indices { try run(step: index, persistentVersion: version) }
+
+        let results = try plan.outputs.map { port -> RuntimeValue in
+            guard let value = values[port.slot] else {
+                throw RuntimeError.invalidGraph("nothing computed the output \"\(port.name)\"")
+            }
+            return value
+        }
+        var isChanged = false
+        for entry in plan.persistent {
+            guard let update = entry.update, let value = values[update] else { continue }
+            values[entry.slot] = value
+            isChanged = true
+        }
+        if isChanged { store.changed() }
+        return results
+    }
+
+    private func run(step index: Int, persistentVersion: Int) throws {
+        // The arrays of the step are read in place: no copy, no allocation.
+        let start = profile.map { _ in Profile.now() }
+        let inputs = plan.steps[index].inputs
+        let dies = plan.steps[index].dies
+        let outputs = plan.steps[index].outputs
+        context.begin(outputs: outputs.count)
+        defer { context.end() }
+        for position in inputs.indices {
+            let slot = inputs[position]
+            if slot < 0 {
+                context.append(nil, version: -1)
+            } else if dies[position] {
+                let value = values[slot].take()
+                context.append(value, version: -1)
+            } else {
+                let version = plan.constants[slot] != nil ? 0 : isPersistent[slot] ? persistentVersion : -1
+                context.append(values[slot], version: version)
+            }
+        }
+        do {
+            try plan.steps[index].kernel.run(context)
+        } catch let failure as KernelFailure {
+            throw RuntimeError.failed(
+                node: plan.steps[index].name, op: plan.steps[index].op, reason: failure.description)
+        }
+        for position in outputs.indices where outputs[position] >= 0 {
+            guard let value = context.takeOutput(position) else {
+                throw RuntimeError.failed(
+                    node: plan.steps[index].name, op: plan.steps[index].op,
+                    reason: "the kernel makes no output \(position)")
+            }
+            values[outputs[position]] = value
+        }
+        if let start { profile?.record(step: index, from: start) }
+    }
+
+    private lazy var isPersistent: [Bool] = {
+        var result = [Bool](repeating: false, count: values.count)
+        for entry in plan.persistent { result[entry.slot] = true }
+        return result
+    }()
+
+    // Persistent values move into the slots for the length of a run, so that the node that updates one is its only
+    // holder and may write in place.
+    private func borrowPersistentValues() throws {
+        for entry in plan.persistent {
+            guard store.contains(entry.name) else { throw RuntimeError.unknownPersistentValue(entry.name) }
+        }
+        for entry in plan.persistent { values[entry.slot] = store.take(entry.name).map { .tensor($0) } }
+    }
+
+    private func returnPersistentValues() {
+        for entry in plan.persistent {
+            if case .tensor(let tensor)? = values[entry.slot].take() {
+                let plain = (try? context.reordered(tensor, .rowMajor)) ?? tensor
+                store.put(entry.name, plain)
+            }
+        }
+        context.end()
+    }
+
+    private func releaseIntermediates() {
+        for step in plan.steps { for slot in step.outputs where slot >= 0 { values[slot] = nil } }
+    }
+
+    private func check(_ tensor: Tensor, _ port: Plan.Port) throws {
+        if let expected = port.type?.elementType, expected != tensor.elementType {
+            throw RuntimeError.inputMismatch(
+                name: port.name, expected: "of type \(expected.name)", found: tensor.elementType.name)
+        }
+        guard let shape = port.type?.shape else { return }
+        let fits =
+            shape.rank == tensor.shape.count
+            && zip(shape.dimensions, tensor.shape).allSatisfy { $0.count == nil || $0.count == $1 }
+        guard fits else {
+            throw RuntimeError.inputMismatch(
+                name: port.name, expected: "of shape \(shape)", found: "\(tensor.shape)")
+        }
+    }
+}

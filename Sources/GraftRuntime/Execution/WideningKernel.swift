@@ -1,0 +1,68 @@
+import CNumerics
+import GraftCore
+
+/// Runs a kernel that computes in 32-bit floating point on narrower numbers: operands are converted before, results
+/// after.
+final class WideningKernel: Kernel {
+    private let inner: any Kernel
+
+    init(_ inner: any Kernel) { self.inner = inner }
+
+    func run(_ context: KernelContext) throws {
+        var narrow: ElementType?
+        for index in 0..<context.inputCount {
+            guard context.has(index), case .tensor(let tensor) = try context.value(index),
+                tensor.elementType == .float16 || tensor.elementType == .bfloat16
+            else { continue }
+            narrow = narrow ?? tensor.elementType
+            context.replaceInput(index, try context.converted(tensor, .float32))
+        }
+        try inner.run(context)
+        guard let narrow else { return }
+        for index in 0..<context.outputCount {
+            guard case .tensor(let tensor)? = context.output(at: index), tensor.elementType == .float32 else { continue }
+            context.set(index, try context.converted(tensor, narrow))
+        }
+    }
+}
+
+extension KernelContext {
+    /// A copy of a tensor with its elements converted between float32, float16 and bfloat16, rounded to nearest even;
+    /// the memory order stays.
+    func converted(_ tensor: RuntimeTensor, _ type: ElementType) throws -> RuntimeTensor {
+        let result = try temporary(type, tensor.shape, layout: tensor.layout)
+        switch (tensor.elementType, type) {
+        case (.float16, .float32):
+            let (from, to) = (tensor.typed(UInt16.self), result.floats)
+            Parallel.forEachRange(tensor.count, grain: 32768) {
+                cnumerics_half_to_float(from + $0.lowerBound, to + $0.lowerBound, $0.count)
+            }
+        case (.float32, .float16):
+            let (from, to) = (tensor.floats, result.typed(UInt16.self))
+            Parallel.forEachRange(tensor.count, grain: 32768) {
+                cnumerics_float_to_half(from + $0.lowerBound, to + $0.lowerBound, $0.count)
+            }
+        case (.bfloat16, .float32):
+            let (from, to) = (tensor.typed(UInt16.self), result.typed(UInt32.self))
+            Parallel.forEachRange(tensor.count, grain: 32768) { range in
+                for index in range { to[index] = UInt32(from[index]) << 16 }
+            }
+        case (.float32, .bfloat16):
+            let (from, to) = (tensor.typed(UInt32.self), result.typed(UInt16.self))
+            Parallel.forEachRange(tensor.count, grain: 32768) { range in
+                for index in range { to[index] = BFloat16.rounded(from[index]) }
+            }
+        default: throw KernelFailure("cannot convert \(tensor.elementType.name) to \(type.name)")
+        }
+        return result
+    }
+}
+
+/// Conversions of single numbers to bfloat16.
+enum BFloat16 {
+    /// The bits of a 32-bit number rounded to nearest even; a NaN stays one.
+    @inline(__always) static func rounded(_ bits: UInt32) -> UInt16 {
+        if bits & 0x7FFF_FFFF > 0x7F80_0000 { return UInt16(truncatingIfNeeded: bits >> 16) | 0x40 }
+        return UInt16(truncatingIfNeeded: (bits &+ 0x7FFF &+ (bits >> 16 & 1)) >> 16)
+    }
+}

@@ -1,0 +1,175 @@
+import COneDNN
+import GraftCore
+import GraftIR
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// Functions of one number that oneDNN lacks or that other types than float32 need, Clip, Pow, Mod and PRelu.
+enum ElementwiseKernels: KernelFamily {
+    static var definitions: [KernelDefinition] {
+        floating.map { type, function, double in
+            .function(type, widens: true) { try mapFloating($0, function, double) }
+        } + [
+            .function("Neg", widens: true) { context in
+                switch try context.input(0).elementType {
+                case .float32: try map(Float.self, context) { -$0 }
+                case .float64: try map(Double.self, context) { -$0 }
+                case .int8: try map(Int8.self, context) { 0 &- $0 }
+                case .int16: try map(Int16.self, context) { 0 &- $0 }
+                case .int32: try map(Int32.self, context) { 0 &- $0 }
+                case .int64: try map(Int64.self, context) { 0 &- $0 }
+                case let type: throw KernelFailure("elements of type \(type.name)")
+                }
+            },
+            .function("Abs", widens: true) { context in
+                switch try context.input(0).elementType {
+                case .float32: try map(Float.self, context) { abs($0) }
+                case .float64: try map(Double.self, context) { abs($0) }
+                case .int8: try map(Int8.self, context) { $0 < 0 ? 0 &- $0 : $0 }
+                case .int16: try map(Int16.self, context) { $0 < 0 ? 0 &- $0 : $0 }
+                case .int32: try map(Int32.self, context) { $0 < 0 ? 0 &- $0 : $0 }
+                case .int64: try map(Int64.self, context) { $0 < 0 ? 0 &- $0 : $0 }
+                case .uint8, .uint16, .uint32, .uint64: context.set(0, try context.input(0))
+                case let type: throw KernelFailure("elements of type \(type.name)")
+                }
+            },
+            .function("Sign", widens: true) { context in
+                switch try context.input(0).elementType {
+                case .float32: try map(Float.self, context) { $0 > 0 ? 1 : $0 < 0 ? -1 : $0 }
+                case .float64: try map(Double.self, context) { $0 > 0 ? 1 : $0 < 0 ? -1 : $0 }
+                case .int8: try map(Int8.self, context) { $0.signum() }
+                case .int16: try map(Int16.self, context) { $0.signum() }
+                case .int32: try map(Int32.self, context) { $0.signum() }
+                case .int64: try map(Int64.self, context) { $0.signum() }
+                case .uint8: try map(UInt8.self, context) { $0.signum() }
+                case .uint16: try map(UInt16.self, context) { $0.signum() }
+                case .uint32: try map(UInt32.self, context) { $0.signum() }
+                case .uint64: try map(UInt64.self, context) { $0.signum() }
+                case let type: throw KernelFailure("elements of type \(type.name)")
+                }
+            },
+            .function(
+                "HardSigmoid", widens: true,
+                prepare: { ($0.attributes.float("alpha") ?? 0.2, $0.attributes.float("beta") ?? 0.5) },
+                run: { settings, context in
+                    let (alpha, beta) = settings
+                    try map(Float.self, context) { max(0, min(1, alpha * $0 + beta)) }
+                }),
+            .function(
+                "Selu", widens: true,
+                prepare: {
+                    (
+                        $0.attributes.float("alpha") ?? 1.67326319217681884765625,
+                        $0.attributes.float("gamma") ?? 1.05070102214813232421875
+                    )
+                },
+                run: { settings, context in
+                    let (alpha, gamma) = settings
+                    try map(Float.self, context) { gamma * ($0 > 0 ? $0 : alpha * (expf($0) - 1)) }
+                }),
+            .function(
+                "Celu", widens: true, prepare: { $0.attributes.float("alpha") ?? 1 },
+                run: { alpha, context in
+                    try map(Float.self, context) { max(0, $0) + min(0, alpha * (expf($0 / alpha) - 1)) }
+                }),
+            .function(
+                "ThresholdedRelu", widens: true, prepare: { $0.attributes.float("alpha") ?? 1 },
+                run: { alpha, context in try map(Float.self, context) { $0 > alpha ? $0 : 0 } }),
+            .function(
+                "Shrink", widens: true,
+                prepare: { ($0.attributes.float("lambd") ?? 0.5, $0.attributes.float("bias") ?? 0) },
+                run: { settings, context in
+                    let (lambda, bias) = settings
+                    try map(Float.self, context) { $0 < -lambda ? $0 + bias : $0 > lambda ? $0 - bias : 0 }
+                }),
+            .function("PRelu", widens: true) { context in
+                let (tensors, walk) = try context.broadcast([0, 1])
+                guard tensors.allSatisfy({ $0.elementType == .float32 }) else {
+                    throw KernelFailure("elements of type \(tensors[0].elementType.name)")
+                }
+                let y = try context.output(0, .float32, walk.shape, layout: walk.layout)
+                combine(walk, UnsafePointer(tensors[0].floats), UnsafePointer(tensors[1].floats), y.floats) {
+                    $0 < 0 ? $0 * $1 : $0
+                }
+            },
+            .function(
+                "Clip", opsets: 1...10, widens: true,
+                prepare: {
+                    ($0.attributes.float("min") ?? -.greatestFiniteMagnitude,
+                        $0.attributes.float("max") ?? .greatestFiniteMagnitude)
+                },
+                run: { bounds, context in
+                    let (low, high) = bounds
+                    try map(Float.self, context) { min(max($0, low), high) }
+                }),
+            .function("Clip", opsets: 11...KernelRegistry.newestOpset, widens: true) { try clip($0) },
+        ]
+    }
+
+    private static let floating: [(String, @Sendable (Float) -> Float, @Sendable (Double) -> Double)] = [
+        ("Floor", { $0.rounded(.down) }, { $0.rounded(.down) }), ("Ceil", { $0.rounded(.up) }, { $0.rounded(.up) }),
+        ("Round", { $0.rounded(.toNearestOrEven) }, { $0.rounded(.toNearestOrEven) }),
+        ("Reciprocal", { 1 / $0 }, { 1 / $0 }), ("Erf", { erff($0) }, { erf($0) }), ("Sin", { sinf($0) }, { sin($0) }),
+        ("Cos", { cosf($0) }, { cos($0) }), ("Tan", { tanf($0) }, { tan($0) }), ("Asin", { asinf($0) }, { asin($0) }),
+        ("Acos", { acosf($0) }, { acos($0) }), ("Atan", { atanf($0) }, { atan($0) }),
+        ("Sinh", { sinhf($0) }, { sinh($0) }), ("Cosh", { coshf($0) }, { cosh($0) }),
+        ("Asinh", { asinhf($0) }, { asinh($0) }), ("Acosh", { acoshf($0) }, { acosh($0) }),
+        ("Atanh", { atanhf($0) }, { atanh($0) }), ("Softsign", { $0 / (1 + abs($0)) }, { $0 / (1 + abs($0)) }),
+    ]
+
+    private static func mapFloating(
+        _ context: KernelContext, _ function: (Float) -> Float, _ double: (Double) -> Double
+    ) throws {
+        switch try context.input(0).elementType {
+        case .float32: try map(Float.self, context, function)
+        case .float64: try map(Double.self, context, double)
+        case let type: throw KernelFailure("elements of type \(type.name)")
+        }
+    }
+
+    /// Computes output 0 element by element; the memory order stays.
+    @inline(__always)
+    static func map<T: TensorElement>(_ type: T.Type, _ context: KernelContext, _ function: (T) -> T) throws {
+        let (shape, layout, found) = try {
+            let x = try context.input(0)
+            return (x.shape, x.layout, x.elementType)
+        }()
+        guard found == T.elementType else { throw KernelFailure("elements of type \(found.name)") }
+        let y = try context.output(0, reusing: 0, found, shape, layout: layout)
+        let (source, target) = (try context.input(0).typed(T.self), y.typed(T.self))
+        Parallel.forEachRange(y.count, grain: 8192) { range in
+            for index in range { target[index] = function(source[index]) }
+        }
+    }
+
+    private static func clip(_ context: KernelContext) throws {
+        switch try context.input(0).elementType {
+        case .float32: try clip(Float.self, -.infinity, .infinity, context)
+        case .float64: try clip(Double.self, -.infinity, .infinity, context)
+        case .int8: try clip(Int8.self, .min, .max, context)
+        case .int16: try clip(Int16.self, .min, .max, context)
+        case .int32: try clip(Int32.self, .min, .max, context)
+        case .int64: try clip(Int64.self, .min, .max, context)
+        case .uint8: try clip(UInt8.self, .min, .max, context)
+        case .uint16: try clip(UInt16.self, .min, .max, context)
+        case .uint32: try clip(UInt32.self, .min, .max, context)
+        case .uint64: try clip(UInt64.self, .min, .max, context)
+        case let type: throw KernelFailure("elements of type \(type.name)")
+        }
+    }
+
+    private static func clip<T: TensorElement & Comparable>(
+        _ type: T.Type, _ lowest: T, _ highest: T, _ context: KernelContext
+    ) throws {
+        func bound(_ index: Int, _ otherwise: T) throws -> T {
+            guard context.has(index) else { return otherwise }
+            let tensor = try context.plain(index, T.elementType)
+            guard tensor.count == 1 else { throw KernelFailure("a bound that is not a single number") }
+            return tensor.typed(T.self).pointee
+        }
+        let (low, high) = (try bound(1, lowest), try bound(2, highest))
+        try map(T.self, context) { min(max($0, low), high) }
+    }
+}

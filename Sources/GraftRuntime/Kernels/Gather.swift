@@ -1,0 +1,84 @@
+import GraftCore
+import GraftIR
+
+/// Gather, and the addition of gradients to the rows that were gathered.
+enum GatherKernels: KernelFamily {
+    static var definitions: [KernelDefinition] {
+        [
+            .function("Gather", prepare: { $0.attributes.int("axis") ?? 0 }, run: { try gather($1, axis: $0) }),
+            .function(
+                "GatherGrad", domain: graftDomain, prepare: { $0.attributes.int("axis") ?? 0 },
+                run: { try gatherGradient($1, axis: $0) }),
+        ]
+    }
+
+    /// The positions that an index tensor names along an axis.
+    private static func positions(_ context: KernelContext, _ input: Int, length: Int) throws -> [Int] {
+        try context.integers(input).map { index in
+            let position = index < 0 ? index + length : index
+            guard position >= 0, position < length else {
+                throw KernelFailure("the index \(index) lies outside an axis of length \(length)")
+            }
+            return position
+        }
+    }
+
+    private static func gather(_ context: KernelContext, axis givenAxis: Int) throws {
+        let indices = try context.input(1).shape
+        if case .strings(let texts) = try context.value(0) {
+            let axis = try normalizedAxis(givenAxis, rank: texts.shape.count)
+            let length = texts.shape[axis]
+            let places = try positions(context, 1, length: length)
+            let inner = texts.shape[(axis + 1)...].reduce(1, *)
+            let outer = texts.shape[..<axis].reduce(1, *)
+            let elements = (0..<outer).flatMap { row in
+                places.flatMap { place in (0..<inner).map { texts.elements[(row * length + place) * inner + $0] } }
+            }
+            let shape = Array(texts.shape[..<axis]) + indices + texts.shape[(axis + 1)...]
+            context.set(0, .strings(StringTensor(shape: shape, elements: elements)))
+            return
+        }
+        let x = try context.plain(0)
+        guard x.rank >= 1 else { throw KernelFailure("a scalar") }
+        let axis = try normalizedAxis(givenAxis, rank: x.rank)
+        let (outer, length, inner) = x.around(axis)
+        let places = try positions(context, 1, length: length)
+        let y = try context.output(0, x.elementType, Array(x.shape[..<axis]) + indices + x.shape[(axis + 1)...])
+        let bytes = inner * x.elementType.byteWidth
+        guard bytes > 0 || y.count == 0 else { throw KernelFailure("elements of type \(x.elementType.name)") }
+        let (source, target) = (x.pointer, y.pointer)
+        Parallel.forEachRange(outer * places.count, grain: max(1, 65536 / max(1, bytes))) { range in
+            for index in range {
+                let (row, place) = (index / places.count, places[index % places.count])
+                (target + index * bytes).copyMemory(from: source + (row * length + place) * bytes, byteCount: bytes)
+            }
+        }
+    }
+
+    /// The gradient of Gather's data: inputs dY, indices, data (for its shape).
+    private static func gatherGradient(_ context: KernelContext, axis givenAxis: Int) throws {
+        let dy = try context.plain(0, .float32)
+        let shape = try context.input(2).shape
+        let axis = try normalizedAxis(givenAxis, rank: shape.count)
+        let length = shape[axis]
+        let places = try positions(context, 1, length: length)
+        let outer = shape[..<axis].reduce(1, *)
+        let inner = shape[(axis + 1)...].reduce(1, *)
+        guard dy.count == outer * places.count * inner else {
+            throw KernelFailure("a gradient of shape \(dy.shape) does not fit")
+        }
+        let dx = try context.output(0, .float32, shape)
+        dx.floats.update(repeating: 0, count: dx.count)
+        let (source, target) = (dy.floats, dx.floats)
+        // One thread adds all rows of its part of the inner axis, so the order of additions never changes.
+        Parallel.forEachRange(inner, grain: max(1, 8192 / max(1, outer * places.count))) { columns in
+            for row in 0..<outer {
+                for (index, place) in places.enumerated() {
+                    let from = source + (row * places.count + index) * inner
+                    let to = target + (row * length + place) * inner
+                    for column in columns { to[column] += from[column] }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// A caching allocator: blocks that tensors gave back are handed out again, the best fit first.
+///
+/// Sizes are rounded up to classes, eight for each doubling. A run that repeats the same shapes gets the same blocks
+/// in the same order. Used by one thread.
+package final class Arena {
+    private var free: [[UnsafeMutableRawPointer]] = []
+    /// The bytes of all blocks in use.
+    package private(set) var liveBytes = 0
+    /// The bytes of all blocks that wait to be handed out.
+    package private(set) var cachedBytes = 0
+    /// The most bytes that were ever reserved at once.
+    package private(set) var peakBytes = 0
+
+    package init() {}
+
+    deinit { trim() }
+
+    /// The class of a size and the bytes that blocks of the class have.
+    static func sizeClass(_ bytes: Int) -> (index: Int, bytes: Int) {
+        let units = max(1, (bytes + 63) / 64)
+        if units <= 8 { return (units, units * 64) }
+        let shift = Int.bitWidth - units.leadingZeroBitCount - 4
+        let step = (units + (1 << shift) - 1) >> shift
+        // `step` is in 8...16; 16 is the first class of the next doubling, which the formula numbers alike.
+        return (8 + shift * 8 + step - 8, (step << shift) * 64)
+    }
+
+    /// A block of at least the given size; its content is arbitrary.
+    ///
+    /// - Throws: ``RuntimeError/outOfMemory(bytes:)``.
+    package func allocate(_ bytes: Int) throws -> Buffer {
+        guard bytes >= 0, bytes < 1 << 46 else { throw RuntimeError.outOfMemory(bytes: bytes) }
+        let (index, size) = Self.sizeClass(bytes)
+        if free.count <= index + 8 {
+            free.append(contentsOf: repeatElement([], count: index + 9 - free.count))
+        }
+        // A block up to an eighth larger costs less than a fresh one.
+        for candidate in index...(index + 1) {
+            if let pointer = free[candidate].popLast() {
+                let found = candidate == index ? size : Self.bytes(ofClass: candidate)
+                cachedBytes -= found
+                liveBytes += found
+                return Buffer(pointer: pointer, capacity: found, sizeClass: candidate, arena: self)
+            }
+        }
+        if cachedBytes > max(64 << 20, liveBytes) { trim() }
+        var block: UnsafeMutableRawPointer?
+        let huge = size >= 4 << 20
+        guard posix_memalign(&block, huge ? 2 << 20 : 64, size) == 0, let pointer = block else {
+            throw RuntimeError.outOfMemory(bytes: bytes)
+        }
+        if huge { madvise(pointer, size, MADV_HUGEPAGE) }
+        liveBytes += size
+        peakBytes = max(peakBytes, liveBytes + cachedBytes)
+        return Buffer(pointer: pointer, capacity: size, sizeClass: index, arena: self)
+    }
+
+    static func bytes(ofClass index: Int) -> Int {
+        if index <= 8 { return index * 64 }
+        let shift = (index - 8) / 8
+        let step = 8 + (index - 8) % 8
+        return (step << shift) * 64
+    }
+
+    func giveBack(_ pointer: UnsafeMutableRawPointer, sizeClass: Int) {
+        let size = Self.bytes(ofClass: sizeClass)
+        liveBytes -= size
+        cachedBytes += size
+        free[sizeClass].append(pointer)
+    }
+
+    /// Frees the blocks that wait.
+    package func trim() {
+        for index in free.indices {
+            for pointer in free[index] { Glibc.free(pointer) }
+            free[index].removeAll()
+        }
+        cachedBytes = 0
+    }
+}

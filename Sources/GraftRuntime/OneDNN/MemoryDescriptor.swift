@@ -1,0 +1,51 @@
+import COneDNN
+import GraftCore
+
+/// A memory layout as oneDNN describes it; also layouts of weights that only oneDNN can read.
+package final class MemoryDescriptor {
+    let handle: OpaquePointer
+
+    init(handle: OpaquePointer) { self.handle = handle }
+
+    deinit { gdnn_layout_destroy(handle) }
+
+    /// The layout with the given strides in elements; row-major where nil.
+    static func strided(_ type: ElementType, _ shape: [Int], strides: [Int]? = nil) throws -> MemoryDescriptor {
+        // oneDNN has no scalars.
+        let dims = shape.isEmpty ? [1] : shape.map { Int64($0) }
+        let steps = shape.isEmpty ? [1] : strides?.map { Int64($0) }
+        let handle =
+            if let steps {
+                gdnn_layout_strided(type.rawValue, Int32(dims.count), dims, steps)
+            } else {
+                gdnn_layout_strided(type.rawValue, Int32(dims.count), dims, nil)
+            }
+        guard let handle else { throw KernelFailure("oneDNN has no layout for shape \(shape)") }
+        return MemoryDescriptor(handle: handle)
+    }
+
+    /// The layout of a tensor.
+    static func of(_ tensor: RuntimeTensor) throws -> MemoryDescriptor {
+        try strided(tensor.elementType, tensor.shape, strides: tensor.strides)
+    }
+
+    /// The layout of a shape with the channels last.
+    static func channelsLast(_ type: ElementType, _ shape: [Int]) throws -> MemoryDescriptor {
+        try strided(type, shape, strides: RuntimeTensor.strides(shape, .channelsLast))
+    }
+
+    /// A layout that a primitive chooses.
+    static func any(_ type: ElementType, _ shape: [Int]) throws -> MemoryDescriptor {
+        guard
+            let handle = gdnn_layout_any(
+                type.rawValue, Int32(shape.count), shape.map { Int64($0) })
+        else { throw KernelFailure("oneDNN has no layout for shape \(shape)") }
+        return MemoryDescriptor(handle: handle)
+    }
+
+    /// The number of bytes of a tensor in this layout.
+    var byteCount: Int { gdnn_layout_bytes(handle) }
+
+    /// Whether two layouts are the same.
+    func isEqual(to other: MemoryDescriptor) -> Bool { gdnn_layout_equal(handle, other.handle) != 0 }
+}

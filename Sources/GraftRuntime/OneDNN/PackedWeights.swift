@@ -1,0 +1,85 @@
+import COneDNN
+import GraftCore
+
+/// A reorder between two layouts.
+final class LayoutConverter {
+    private let primitive: Primitive
+
+    init(from source: MemoryDescriptor, to target: MemoryDescriptor) throws {
+        guard let made = try Primitive.make({ gdnn_reorder($0, source.handle, target.handle) }) else {
+            throw KernelFailure("oneDNN has no reorder between two layouts")
+        }
+        primitive = made
+    }
+
+    func run(_ source: UnsafeMutableRawPointer, _ target: UnsafeMutableRawPointer, _ arena: Arena) throws {
+        try primitive.run(arena, (GDNN_ARG_SRC, source), (GDNN_ARG_DST, target))
+    }
+}
+
+/// Weights in the layout that a primitive wants.
+///
+/// Constant weights are held in one form only: where the file has them until the first run, packed afterwards. Weights
+/// that change are packed again whenever their version changes.
+final class PackedWeights {
+    private var constant: (layout: MemoryDescriptor, tensor: RuntimeTensor)?
+    private var packed: (layout: MemoryDescriptor, buffer: Buffer, version: Int)?
+    private var converter: (from: MemoryDescriptor, to: MemoryDescriptor, reorder: LayoutConverter)?
+
+    /// Weights that the executor passes at each run.
+    init() {}
+
+    /// Constant weights whose bytes have the given layout.
+    init(constant: RuntimeTensor, layout: MemoryDescriptor) { self.constant = (layout, constant) }
+
+    /// The constant weights in the wanted layout.
+    func constant(in wanted: MemoryDescriptor, _ context: KernelContext) throws -> UnsafeMutableRawPointer {
+        if let packed, packed.layout.isEqual(to: wanted) { return packed.buffer.pointer }
+        let (layout, pointer): (MemoryDescriptor, UnsafeMutableRawPointer)
+        if let packed {
+            (layout, pointer) = (packed.layout, packed.buffer.pointer)
+        } else if let constant {
+            (layout, pointer) = (constant.layout, constant.tensor.pointer)
+        } else {
+            throw KernelFailure("the weights are missing")
+        }
+        let buffer = try context.arena.allocate(wanted.byteCount)
+        try convert(pointer, layout, buffer.pointer, wanted, context)
+        packed = (wanted, buffer, 0)
+        constant = nil
+        return buffer.pointer
+    }
+
+    /// Weights of this run in the wanted layout; kept until their version changes.
+    func dynamic(
+        _ tensor: RuntimeTensor, layout: MemoryDescriptor, version: Int?, in wanted: MemoryDescriptor,
+        _ context: KernelContext
+    ) throws -> UnsafeMutableRawPointer {
+        if layout.isEqual(to: wanted) { return tensor.pointer }
+        if let version, let packed, packed.version == version, packed.layout.isEqual(to: wanted) {
+            return packed.buffer.pointer
+        }
+        let buffer: Buffer
+        if let old = packed, old.buffer.capacity >= wanted.byteCount {
+            buffer = old.buffer
+        } else {
+            buffer = try context.arena.allocate(wanted.byteCount)
+        }
+        try convert(tensor.pointer, layout, buffer.pointer, wanted, context)
+        packed = (wanted, buffer, version ?? -1)
+        return buffer.pointer
+    }
+
+    private func convert(
+        _ source: UnsafeMutableRawPointer, _ from: MemoryDescriptor, _ target: UnsafeMutableRawPointer,
+        _ to: MemoryDescriptor, _ context: KernelContext
+    ) throws {
+        if let converter, converter.from.isEqual(to: from), converter.to.isEqual(to: to) {
+            try converter.reorder.run(source, target, context.arena)
+            return
+        }
+        let reorder = try LayoutConverter(from: from, to: to)
+        try reorder.run(source, target, context.arena)
+        converter = (from, to, reorder)
+    }
+}
