@@ -80,6 +80,14 @@ extension Graph {
         if !declarations.contains(id) { declarations.append(id) }
     }
 
+    /// Makes room for values and nodes that a reader is about to add.
+    package mutating func reserve(values: Int, nodes: Int) {
+        valueSlots.reserveCapacity(values)
+        valueByName.reserveCapacity(values)
+        nodeSlots.reserveCapacity(nodes)
+        order.reserveCapacity(nodes)
+    }
+
     /// Appends a declaration without looking for a duplicate; for readers, which have checked.
     package mutating func appendDeclaration(_ id: ValueID) { declarations.append(id) }
 

@@ -41,10 +41,19 @@ public struct StoredTensor: Sendable {
 
 /// A sparse tensor in coordinate form, as ONNX stores it.
 public struct StoredSparseTensor: Sendable {
+    // The two tensors lie outside, because values and attributes, which are many, hold a sparse tensor rarely.
+    private var parts: [StoredTensor]
+
     /// The elements that are not the default, in one dimension.
-    public var values: StoredTensor
+    public var values: StoredTensor {
+        get { parts[0] }
+        set { parts[0] = newValue }
+    }
     /// The positions: linearised in one dimension, or one row an element.
-    public var indices: StoredTensor
+    public var indices: StoredTensor {
+        get { parts[1] }
+        set { parts[1] = newValue }
+    }
     /// The dimensions of the dense form.
     public var shape: [Int]
     /// What the file said beyond this.
@@ -52,8 +61,7 @@ public struct StoredSparseTensor: Sendable {
 
     /// A sparse tensor.
     public init(values: StoredTensor, indices: StoredTensor, shape: [Int], carried: Carried = .nothing) {
-        self.values = values
-        self.indices = indices
+        parts = [values, indices]
         self.shape = shape
         self.carried = carried
     }

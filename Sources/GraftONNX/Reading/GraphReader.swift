@@ -31,6 +31,10 @@ extension ReadContext {
         let types = UnsafeBufferPointer(start: message.value_info, count: message.n_value_info)
         let nodes = UnsafeBufferPointer(start: message.node, count: message.n_node)
 
+        // A node makes one value as a rule; every message counted here was scanned, so the sizes are real.
+        scope.graph.reserve(
+            values: message.n_input + message.n_initializer + message.n_node, nodes: message.n_node)
+
         // Every value that the graph makes is known before any node is read, because a body may name a value that
         // comes later, and because a name that the graph makes hides the same name outside.
         var occurrences = OccurrenceCounter()

@@ -23,6 +23,7 @@ package enum KernelRegistry {
             PoolingKernels.self,
             ReductionKernels.self,
             ReshapingKernels.self,
+            ResizingKernels.self,
             SoftmaxKernels.self,
         ]
     }

@@ -15,7 +15,9 @@ struct Planner {
     private var slots: [ValueID: Int] = [:]
 
     /// The passes, in order; a new file in `Fusion/` adds its line here.
-    static var passes: [any PlanPass.Type] { [] }
+    static var passes: [any PlanPass.Type] {
+        [FoldPadding.self, FoldChannelScale.self, RecognizeActivations.self, FuseEpilogues.self]
+    }
 
     init(_ graph: Graph, opsets: [OpsetImport], options: PlanOptions) {
         source = graph

@@ -110,6 +110,7 @@ final class ConvolutionKernel: Kernel {
     private struct Prepared {
         let shape: ConvolutionShape
         let hasBias: Bool
+        let wasAskedToFuse: Bool
         let fused: Bool
         let primitive: Primitive
         let stored: MemoryDescriptor
@@ -157,6 +158,7 @@ final class ConvolutionKernel: Kernel {
             return
         }
         let prepared = try prepare(shape, hasBias: bias != nil, fused: fused)
+        fused = prepared.fused
         let packed: UnsafeMutableRawPointer
         if let w {
             let cache = weights ?? PackedWeights()
@@ -218,9 +220,10 @@ final class ConvolutionKernel: Kernel {
         if let converter = prepared.target { try converter.run(target, y.pointer, context.arena) }
     }
 
-    private func prepare(_ shape: ConvolutionShape, hasBias: Bool, fused: Bool) throws -> Prepared {
+    private func prepare(_ shape: ConvolutionShape, hasBias: Bool, fused wanted: Bool) throws -> Prepared {
+        var fused = wanted
         if let index = prepared.firstIndex(where: {
-            $0.shape == shape && $0.hasBias == hasBias && $0.fused == fused
+            $0.shape == shape && $0.hasBias == hasBias && $0.wasAskedToFuse == wanted
         }) {
             return prepared[index]
         }
@@ -246,6 +249,12 @@ final class ConvolutionKernel: Kernel {
             }
         }
         var primitive = try make(sourcePlain, targetPlain, operand: targetPlain)
+        if primitive?.isReference ?? true, fused, !postOperations.isEmpty {
+            // The post-operations may be what has no fast implementation.
+            fused = false
+            let bare = try make(sourcePlain, targetPlain, operand: targetPlain)
+            if let bare, !bare.isReference || primitive == nil { primitive = bare } else { fused = true }
+        }
         let hasOperand = fused && postOperations.contains { if case .add = $0 { true } else { false } }
         if primitive?.isReference ?? true, !hasOperand {
             // The layout that oneDNN prefers may have a fast implementation where channels-last has none.
@@ -253,13 +262,14 @@ final class ConvolutionKernel: Kernel {
                 .any(.float32, shape.source), .any(.float32, shape.target), operand: targetPlain)
             if let free, !free.isReference || primitive == nil { primitive = free }
         }
-        guard let primitive, let wanted = primitive.layout(GDNN_ARG_WEIGHTS),
+        guard let primitive, let weightsLayout = primitive.layout(GDNN_ARG_WEIGHTS),
             let source = primitive.layout(GDNN_ARG_SRC), let target = primitive.layout(GDNN_ARG_DST)
         else { throw KernelFailure("oneDNN has no convolution for shapes \(shape.source) and \(shape.weights)") }
         let convertsSource = !source.isEqual(to: sourcePlain)
         let convertsTarget = !target.isEqual(to: targetPlain)
         let made = Prepared(
-            shape: shape, hasBias: hasBias, fused: fused, primitive: primitive, stored: stored, weights: wanted,
+            shape: shape, hasBias: hasBias, wasAskedToFuse: wanted, fused: fused, primitive: primitive, stored: stored,
+            weights: weightsLayout,
             source: convertsSource ? try LayoutConverter(from: sourcePlain, to: source) : nil,
             sourceLayout: convertsSource ? source : nil,
             target: convertsTarget ? try LayoutConverter(from: target, to: targetPlain) : nil,

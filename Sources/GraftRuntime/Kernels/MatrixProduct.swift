@@ -101,8 +101,13 @@ final class MatMulKernel: Kernel {
             let y = try context.output(0, .float32, problem.result)
             y.pointer.initializeMemory(as: UInt8.self, repeating: 0, count: y.byteCount)
         } else {
-            try multiply(problem, a, b, bias, fused: addend == nil, context)
-            if addend == nil { return }
+            var fused = addend == nil
+            for case .add(let input) in postOperations where try context.input(input).shape != problem.result {
+                fused = false
+            }
+            try multiply(problem, a, b, bias, fused: fused, context)
+            if fused { return }
+            if addend == nil { bias = nil }
         }
         if let rest = addend ?? bias {
             guard case .tensor(let y)? = context.output(at: 0) else { return }
@@ -134,9 +139,6 @@ final class MatMulKernel: Kernel {
             let rank = problem.stack.count + 2
             shapeA = Array(repeating: 1, count: rank - shapeA.count) + shapeA
             shapeB = Array(repeating: 1, count: rank - shapeB.count) + shapeB
-        }
-        for case .add(let input) in postOperations where try context.input(input).shape != problem.result {
-            throw KernelFailure("the operand that is added to the product has another shape")
         }
         let entry = try prepare(shapeA, shapeB, shapeY, hasBias: bias != nil, fused: fused)
         let packed: UnsafeMutableRawPointer

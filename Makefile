@@ -1,0 +1,41 @@
+# What a user or a developer runs. Each target installs what is missing first.
+
+.PHONY: help demo test build format lint bench conformance clean
+
+help:
+	@echo "make demo         build, and do the main job on what the repository ships (output in demo-output/)"
+	@echo "make test         build, run the Swift tests, then the tests against onnxruntime, Keras and PyTorch"
+	@echo "make build        build the release binaries into .build/release"
+	@echo "make format       format the Swift sources"
+	@echo "make lint         check their format"
+	@echo "make bench        measure Graft beside its peers"
+	@echo "make conformance  run ONNX's own conformance cases"
+	@echo "make clean        remove what was built"
+
+build:
+	@scripts/setup
+	swift build -c release --product graft
+	swift build -c release --product graft-hdf5-reader
+
+demo: build
+	@scripts/demo
+
+test:
+	@scripts/test
+
+format:
+	swift format format --in-place --recursive --parallel Package.swift Sources Tests
+
+lint:
+	swift format lint --strict --recursive --parallel Package.swift Sources Tests
+
+bench: build
+	@scripts/peers
+	@Benchmarks/run
+
+conformance: build
+	@scripts/peers
+	@Tests/Peers/conformance
+
+clean:
+	rm -rf .build demo-output bench-output

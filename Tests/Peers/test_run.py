@@ -1,0 +1,94 @@
+"""`graft run` against onnxruntime, PyTorch's and Keras' own answers."""
+
+import unittest
+
+import numpy as np
+from support import FIXTURES, compare, each, folder, graft, random_inputs, run_onnx, session, shared, split_golden
+
+# Networks of convolutional classifiers, as exported.
+FIXED = [
+    *(FIXTURES / "pytorch" / f"{name}.onnx" for name in (
+        "cnn_kept", "cnn_folded", "cnn_opset_9", "cnn_opset_11", "cnn_opset_13", "cnn_opset_20", "cnn_fixed_batch", "cnn_dynamo",
+        "resnet_kept", "resnet_folded", "resnet_dynamic_size", "shared_initializer", "mobilenet_kept", "mobilenet_folded",
+        "squeezenet", "activations", "activations_opset_13", "two_heads")),
+    *sorted((FIXTURES / "tf2onnx").glob("*.onnx")),
+    *(FIXTURES / "onnx" / f"{name}.onnx" for name in (
+        "matmul_add_head", "two_candidates", "old_style", "external", "noncanonical", "empty_strings")),
+]  # fmt: skip
+
+# Real convolutional classifiers; sizes of open dimensions by input name.
+REAL = {
+    "models/onnx/mnist_8_cntk.onnx": {},
+    "models/onnx/mobilenet_v2_050_128.onnx": {},
+    "models/onnx/ppocr_v2_cls.onnx": {"x": [1, 3, 48, 192]},
+    "models/derived/mobilenet_v1_025_224_imagenet.onnx": {},
+    "models/derived/resnet20_cifar10.onnx": {},
+}
+
+
+@each("fixture", FIXED, name=lambda p: f"{p.parent.name}_{p.stem}")
+@each("real", sorted(REAL), name=lambda name: name.split("/")[-1])
+class Run(unittest.TestCase):
+    def run_graft(self, path, given):
+        with folder() as place:
+            np.savez(place / "in.npz", **given)
+            graft("run", path, "--inputs", place / "in.npz", "--outputs", place / "out.npz", timeout=300)
+            return dict(np.load(place / "out.npz"))
+
+    def check_fixture(self, path):
+        given, expected = split_golden(path.with_suffix(".npz"), [i.name for i in session(path).get_inputs()])
+        actual = self.run_graft(path, given)
+        self.assertEqual(set(actual), set(expected), "names of outputs")
+        compare(self, "graft run, fixtures", path.name, actual, expected)
+
+    def check_real(self, name):
+        path = shared(name)
+        given = random_inputs(path, sizes=REAL[name])
+        expected = run_onnx(path, given)
+        actual = self.run_graft(path, given)
+        self.assertEqual(set(actual), set(expected), "names of outputs")
+        compare(self, "graft run, real models", path.name, actual, expected)
+
+
+class OtherFormats(unittest.TestCase):
+    def test_keras_model(self):
+        path = FIXTURES / "digits" / "zero-to-four.h5"
+        golden = np.load(FIXTURES / "digits" / "old-test.npz")
+        given = {"image": (golden["image"].transpose(0, 2, 3, 1) / np.float32(255)).astype(np.float32)}
+        with folder() as place:
+            np.savez(place / "in.npz", **given)
+            graft("run", path, "--inputs", place / "in.npz", "--outputs", place / "out.npz")
+            compare(self, "graft run, Keras model", path.name, dict(np.load(place / "out.npz")), {"classes": golden["keras"]})
+
+    def test_random_inputs_are_the_same_for_the_same_seed(self):
+        path = FIXTURES / "pytorch" / "resnet_kept.onnx"
+        with folder() as place:
+            for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+                graft("run", path, "--random", seed, "--outputs", place / f"{name}.npz")
+            a, b, c = (np.load(place / f"{name}.npz")["logits"] for name in "abc")
+            self.assertTrue(np.array_equal(a, b))
+            self.assertFalse(np.array_equal(a, c))
+
+
+class Refused(unittest.TestCase):
+    def test_foreign_operator_is_named(self):
+        with folder() as place:
+            done = graft("run", FIXTURES / "onnx" / "everything.onnx", "--random", 0, "--outputs", place / "o.npz", exit_status=65)
+            self.assertIn("Odd", done.stderr)
+            self.assertIn("odd", done.stderr)
+            self.assertFalse((place / "o.npz").exists())
+
+    def test_missing_file_and_wrong_usage(self):
+        graft("run", FIXTURES / "nowhere.onnx", "--random", 0, exit_status=66)
+        graft("run", "--no-such-flag", exit_status=64)
+
+    def test_inputs_that_do_not_fit(self):
+        with folder() as place:
+            np.savez(place / "in.npz", image=np.zeros((2, 4, 16, 16), np.float32))
+            arguments = ("--inputs", place / "in.npz", "--outputs", place / "o.npz")
+            done = graft("run", FIXTURES / "pytorch" / "cnn_kept.onnx", *arguments, exit_status=65)
+            self.assertIn("image", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
