@@ -21,6 +21,15 @@ enum TypedData {
             case .uint64: (11, "uint64_data")
             }
         }
+
+        /// The bytes of one entry in memory; 0 for strings.
+        var entryWidth: Int {
+            switch self {
+            case .float, .int32: 4
+            case .int64, .double, .uint64: 8
+            case .string: 0
+            }
+        }
     }
 
     /// The list that holds elements of a type.

@@ -9,7 +9,7 @@ extension ReadContext {
     /// - Throws: ``ONNXError``.
     func model() throws(ONNXError) -> Model {
         guard file.count <= Int(Int32.max) else { throw .tooLarge(path: path, bytes: file.count) }
-        let skeleton = try WireScanner.skeleton(of: file, path: path, limits: limits)
+        let skeleton = try WireScanner.skeleton(of: file, nonce: nonce, path: path, limits: limits)
         // Messages grow when parsed; in real models up to tenfold. What grows much more is made to exhaust memory.
         let budget = min(limits.parseBytes, 64 << 20 + skeleton.count * 32)
         let arena = Arena(budget: budget)

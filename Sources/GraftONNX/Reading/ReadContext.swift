@@ -9,6 +9,8 @@ final class ReadContext {
     let file: MappedFile
     let limits: Limits
     let external: ExternalFiles
+    /// What tells references of the skeleton from numbers of the file.
+    let nonce = UInt64.random(in: 0 ... .max)
 
     init(file: MappedFile, limits: Limits) {
         path = file.path
@@ -78,15 +80,15 @@ final class ReadContext {
         return opsets
     }
 
-    /// The place that a reference of the skeleton stands for.
-    func range(of reference: ProtobufCBinaryData) -> Range<Int>? {
-        guard reference.len == 16, let data = reference.data else { return nil }
-        let raw = UnsafeRawPointer(data)
-        let offset = UInt64(littleEndian: raw.loadUnaligned(as: UInt64.self))
-        let count = UInt64(littleEndian: raw.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
-        guard let offset = Int(exactly: offset), let count = Int(exactly: count) else { return nil }
-        return Checked.range(offset: offset, count: count, within: file.count)
+    /// The place in the file that a field of the skeleton stands for; nil where the field holds its own bytes.
+    func range(of start: UnsafeRawPointer?, count: Int) -> Range<Int>? {
+        FileReference(UnsafeRawBufferPointer(start: start, count: count), nonce: nonce).flatMap {
+            Checked.range(offset: $0.range.lowerBound, count: $0.range.count, within: file.count)
+        }
     }
+
+    /// The place of a tensor's `raw_data`.
+    func range(of data: ProtobufCBinaryData) -> Range<Int>? { range(of: UnsafeRawPointer(data.data), count: data.len) }
 }
 
 extension Carried {

@@ -19,7 +19,7 @@ func residual<M: ProtoMessage>(_ message: M, keep: (inout M) -> Void) -> [UInt8]
 }
 
 extension ReadContext {
-    /// Lets every `raw_data` below a message point at the bytes in the file in place of the skeleton's reference.
+    /// Lets the data of every tensor below a message point at its bytes in the file in place of the skeleton's reference.
     ///
     /// For messages that are kept in file form; they must not be read as tensors afterwards.
     func resolveReferences(below message: UnsafeMutableRawPointer) {
@@ -27,10 +27,16 @@ extension ReadContext {
         if descriptor == Onnx__TensorProto.descriptor {
             let tensor = message.assumingMemoryBound(to: Onnx__TensorProto.self)
             if tensor.pointee.has_raw_data != 0, let range = range(of: tensor.pointee.raw_data) {
-                let start = file.bytes.baseAddress.map { $0 + range.lowerBound }
                 tensor.pointee.raw_data.len = range.count
-                tensor.pointee.raw_data.data = UnsafeMutableRawPointer(mutating: start)?
-                    .assumingMemoryBound(to: UInt8.self)
+                tensor.pointee.raw_data.data = pointer(to: range, as: UInt8.self)
+            }
+            if let range = range(of: tensor.pointee.float_data, count: 4 * tensor.pointee.n_float_data) {
+                tensor.pointee.n_float_data = range.count / 4
+                tensor.pointee.float_data = pointer(to: range, as: Float.self)
+            }
+            if let range = range(of: tensor.pointee.double_data, count: 8 * tensor.pointee.n_double_data) {
+                tensor.pointee.n_double_data = range.count / 8
+                tensor.pointee.double_data = pointer(to: range, as: Double.self)
             }
         }
         for field in UnsafeBufferPointer(start: descriptor.pointee.fields, count: Int(descriptor.pointee.n_fields))
@@ -48,5 +54,11 @@ extension ReadContext {
                 if let inner = member.load(as: UnsafeMutableRawPointer?.self) { resolveReferences(below: inner) }
             }
         }
+    }
+
+    // protobuf-c copies packed numbers as bytes and never writes through a message, so the pointer need not be aligned.
+    private func pointer<T>(to range: Range<Int>, as type: T.Type) -> UnsafeMutablePointer<T>? {
+        let start = file.bytes.baseAddress.map { $0 + range.lowerBound }
+        return UnsafeMutableRawPointer(mutating: start)?.assumingMemoryBound(to: type)
     }
 }

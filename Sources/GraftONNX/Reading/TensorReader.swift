@@ -22,11 +22,12 @@ extension ReadContext {
         guard let count = Checked.product(shape) else { throw invalid("the shape \(shape) is not possible") }
 
         let own = TypedData.list(of: type)
+        let listRange = mappedList(message, own)
         let isExternal = message.data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL
         guard isExternal || message.data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__DEFAULT else {
             throw invalid("the data location has the code \(message.data_location.rawValue), which ONNX does not have")
         }
-        let ownCount = entryCount(message, own)
+        let ownCount = listRange.map { $0.count / own.entryWidth } ?? entryCount(message, own)
         var isExact = true
         let tensor: Tensor
         var encoding = StoredTensor.Encoding.typed
@@ -50,7 +51,11 @@ extension ReadContext {
                         "a \(type.name) tensor of shape \(shape) does not have \(ownCount) entries in \(own.field.name)"
                     )
                 }
-                (tensor, isExact) = try typed(message, type: type, shape: shape, own: own)
+                if let listRange {
+                    tensor = try Tensor(type, shape: shape, storage: .mapped(file, listRange))
+                } else {
+                    (tensor, isExact) = try typed(message, type: type, shape: shape, own: own)
+                }
             }
         } catch let error as TensorError {
             throw invalid(error.description)
@@ -94,6 +99,15 @@ extension ReadContext {
         case .int64: message.n_int64_data
         case .double: message.n_double_data
         case .uint64: message.n_uint64_data
+        }
+    }
+
+    /// Where the list lies in the file, for a large list that stays there.
+    private func mappedList(_ message: Onnx__TensorProto, _ list: TypedData.List) -> Range<Int>? {
+        switch list {
+        case .float: range(of: message.float_data, count: 4 * message.n_float_data)
+        case .double: range(of: message.double_data, count: 8 * message.n_double_data)
+        default: nil
         }
     }
 
@@ -168,6 +182,7 @@ extension ReadContext {
         guard message.segment != nil || foreign > 0 || keepsOwn || hasEntries || message.base.n_unknown_fields > 0
         else { return [] }
         return residual(message) { rest in
+            defer { withUnsafeMutablePointer(to: &rest) { resolveReferences(below: $0) } }
             rest.segment = message.segment
             if hasEntries {
                 rest.n_external_data = message.n_external_data

@@ -63,12 +63,12 @@ struct Skeleton: ~Copyable {
     }
 
     /// Appends a length-delimited field that stands for a range of the file.
-    mutating func append(reference range: Range<Int>, field number: Int) throws(TooLarge) {
-        try reserve(27)
+    mutating func append(_ reference: FileReference, field number: Int) throws(TooLarge) {
+        try reserve(FileReference.byteCount + 11)
         appendVarint(UInt64(number) << 3 | 2)
-        appendVarint(16)
-        for value in [range.lowerBound, range.count] {
-            memory.storeBytes(of: UInt64(value).littleEndian, toByteOffset: count, as: UInt64.self)
+        appendVarint(UInt64(FileReference.byteCount))
+        for value in reference.numbers {
+            memory.storeBytes(of: value.littleEndian, toByteOffset: count, as: UInt64.self)
             count += 8
         }
     }

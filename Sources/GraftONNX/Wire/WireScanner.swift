@@ -3,7 +3,8 @@ import GraftCore
 /// Walks a file once before anything else parses it, and leaves its weights where they are.
 ///
 /// Depth, lengths, counts and wire types are checked against the schema. What comes out is a skeleton: the same
-/// message, in which each `raw_data` is the sixteen bytes of its offset and length in the file. A field that may come
+/// message, in which each `raw_data`, and each large list of floating-point numbers that is packed in one piece, is a
+/// ``FileReference`` to its bytes in the file. A field that may come
 /// once comes once in it: of repeated scalars the last is kept and repeated messages are joined, which is what protobuf
 /// says they mean; so the parser never merges.
 struct WireScanner: ~Copyable {
@@ -11,15 +12,17 @@ struct WireScanner: ~Copyable {
     private let bytes: UnsafeRawBufferPointer
     private let schema = WireSchema.model
     private let limits: Limits
+    private let nonce: UInt64
     private var messageCount = 0
     private var output: Skeleton
     /// Where the pages that the scan has touched and not given back begin.
     private var firstHeldPage = 0
 
-    private init(_ file: MappedFile, limits: Limits) {
+    private init(_ file: MappedFile, nonce: UInt64, limits: Limits) {
         self.file = file
         bytes = file.bytes
         self.limits = limits
+        self.nonce = nonce
         output = Skeleton(budget: limits.parseBytes)
     }
 
@@ -27,9 +30,9 @@ struct WireScanner: ~Copyable {
     ///
     /// - Throws: ``ONNXError``.
     static func skeleton(
-        of file: MappedFile, path: String, limits: Limits
+        of file: MappedFile, nonce: UInt64, path: String, limits: Limits
     ) throws(ONNXError) -> Skeleton {
-        var scanner = WireScanner(file, limits: limits)
+        var scanner = WireScanner(file, nonce: nonce, limits: limits)
         do {
             try scanner.message([0..<file.count], type: 0, depth: 1)
         } catch let fault as WireCursor.Malformation {
@@ -63,13 +66,15 @@ struct WireScanner: ~Copyable {
         }
         // The first pass touches only what the message itself holds, so the whole scan is linear in depth times size.
         var isPlain = pieces.count == 1
+        var hasWholeLists = isPlain
         for piece in pieces {
-            let isUnique = try hasUniqueFields(piece, type: type)
-            isPlain = isPlain && isUnique
+            let repetition = try checkFields(piece, type: type)
+            isPlain = isPlain && !repetition.ofSingleFields
+            hasWholeLists = hasWholeLists && !repetition.ofLists
         }
         if isPlain {
             var cursor = WireCursor(bytes, pieces[0])
-            while let field = try cursor.next() { try emit(field, type: type, depth: depth) }
+            while let field = try cursor.next() { try emit(field, type: type, depth: depth, isWhole: hasWholeLists) }
         } else {
             try mergedMessage(pieces, type: type, depth: depth)
         }
@@ -85,11 +90,14 @@ struct WireScanner: ~Copyable {
         }
     }
 
-    /// Checks the fields of a message, and whether each that may come once does.
-    private mutating func hasUniqueFields(_ range: Range<Int>, type: Int) throws -> Bool {
+    /// Checks the fields of a message, and says whether a field that may come once, or a list that would stay in the
+    /// file if it came in one piece, comes again.
+    private mutating func checkFields(
+        _ range: Range<Int>, type: Int
+    ) throws -> (ofSingleFields: Bool, ofLists: Bool) {
         var cursor = WireCursor(bytes, range)
         var seen: UInt64 = 0
-        var unique = true
+        var repetition = (ofSingleFields: false, ofLists: false)
         while let field = try cursor.next() {
             pass(field.whole.lowerBound)
             let known = schema.messages[type].field(field.number)
@@ -103,12 +111,14 @@ struct WireScanner: ~Copyable {
                 }
                 try checkPacked(field.payload, width: width)
             }
-            if !known.isRepeated {
-                if seen & (1 << UInt64(field.number) | known.alternatives) != 0 { unique = false }
+            if !known.isRepeated || known.isReference {
+                if seen & (1 << UInt64(field.number) | known.alternatives) != 0 {
+                    if known.isRepeated { repetition.ofLists = true } else { repetition.ofSingleFields = true }
+                }
                 seen |= 1 << UInt64(field.number)
             }
         }
-        return unique
+        return repetition
     }
 
     private func checkPacked(_ range: Range<Int>, width: Int) throws {
@@ -123,10 +133,13 @@ struct WireScanner: ~Copyable {
         }
     }
 
-    private mutating func emit(_ field: WireCursor.Field, type: Int, depth: Int) throws {
+    private mutating func emit(
+        _ field: WireCursor.Field, type: Int, depth: Int, isWhole: Bool
+    ) throws {
         let known = schema.messages[type].field(field.number)
-        if known.isReference {
-            try output.append(reference: field.payload, field: field.number)
+        if known.isReference, field.wireType == 2, !known.isRepeated || isWhole && field.payload.count >= 4096 {
+            let reference = FileReference(nonce: nonce, range: field.payload)
+            try output.append(reference, field: field.number)
         } else if let inner = known.message {
             let mark = try output.open(field: field.number)
             try message([field.payload], type: inner, depth: depth + 1)
@@ -170,7 +183,7 @@ struct WireScanner: ~Copyable {
                 try message(parts, type: inner, depth: depth + 1)
                 output.close(mark)
             } else {
-                try emit(field, type: type, depth: depth)
+                try emit(field, type: type, depth: depth, isWhole: false)
             }
         }
     }

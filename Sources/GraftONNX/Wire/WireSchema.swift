@@ -16,7 +16,7 @@ struct WireSchema {
         var message: Int?
         /// The numbers of the fields of the same `oneof`, this one included, as a bit set.
         var alternatives: UInt64 = 0
-        /// Whether the payload stays in the file: `TensorProto.raw_data`.
+        /// Whether the payload may stay in the file: the bytes and the floating-point lists of a tensor.
         var isReference = false
     }
 
@@ -76,7 +76,7 @@ struct WireSchema {
                             && $1.quantifier_offset == field.quantifier_offset ? $0 | 1 << UInt64($1.id) : $0
                     }
                 }
-                entry.isReference = descriptor == tensor && field.id == 9
+                entry.isReference = descriptor == tensor && [4, 9, 10].contains(field.id)
                 fields[Int(field.id)] = entry
             }
             messages.append(Message(name: String(cString: descriptor.pointee.short_name), fields: fields))

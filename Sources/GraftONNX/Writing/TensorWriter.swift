@@ -88,13 +88,19 @@ extension WriteContext {
         func copied<T: BitwiseCopyable>(_ type: T.Type) throws -> UnsafeMutablePointer<T> {
             try widened(type) { UnsafeMutableRawBufferPointer($1).copyMemory(from: $0) }
         }
+        // protobuf-c hands lists of floating-point numbers on as they are, so their bytes need not be in memory.
+        func streamed<T>(_ type: T.Type) -> UnsafeMutablePointer<T>? {
+            data(tensor.storage, count: tensor.byteCount).data.map {
+                UnsafeMutableRawPointer($0).assumingMemoryBound(to: type)
+            }
+        }
         switch TypedData.list(of: type) {
         case .float:
             message.pointee.n_float_data = count
-            message.pointee.float_data = try copied(Float.self)
+            message.pointee.float_data = streamed(Float.self)
         case .double:
             message.pointee.n_double_data = count
-            message.pointee.double_data = try copied(Double.self)
+            message.pointee.double_data = streamed(Double.self)
         case .int64:
             message.pointee.n_int64_data = count
             message.pointee.int64_data = try copied(Int64.self)

@@ -125,8 +125,9 @@ package final class KernelContext {
         }
     }
 
-    /// A number that changes whenever the content of an input that is not computed in the run changes; nil for a
-    /// computed one. Kernels key packed copies by it.
+    /// A number that changes with the content of an input that is not computed in the run; nil for a computed one.
+    ///
+    /// Kernels key packed copies by it.
     package func version(_ index: Int) -> Int? {
         versions.indices.contains(index) && versions[index] >= 0 ? versions[index] : nil
     }
@@ -145,8 +146,9 @@ package final class KernelContext {
         return tensor
     }
 
-    /// Makes an output in the memory of an input that nobody reads afterwards, where that is possible; else in fresh
-    /// memory. The elements of the input stay readable until the kernel writes over them.
+    /// Makes an output in the memory of an input that nobody reads afterwards; where there is none, in fresh memory.
+    ///
+    /// The elements of the input stay readable until the kernel writes over them.
     ///
     /// Fetch the input after this call: a copy of its tensor that is still in use keeps the memory from being reused.
     package func output(

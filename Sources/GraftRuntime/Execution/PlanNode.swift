@@ -10,8 +10,9 @@ package struct PlanNode {
     package var opset: Int
     /// The settings.
     package var attributes: Attributes
-    /// The slots that it reads; nil for an input that is left out. Values that bodies capture follow the node's own
-    /// inputs.
+    /// The slots that it reads; nil for an input that is left out.
+    ///
+    /// Values that bodies capture follow the node's own inputs.
     package var inputs: [Int?]
     /// The slots that it writes.
     package var outputs: [Int?]

@@ -11,8 +11,9 @@ public struct PlanOptions: Sendable {
     public var persistent: Set<ValueID> = []
     /// What replaces a persistent value after each run: the value that a node computes.
     public var updates: [ValueID: ValueID] = [:]
-    /// The values that the caller gives; the graph's inputs without a stored default where nil. Any value may be
-    /// given: features at a boundary replace everything before it.
+    /// The values that the caller gives; the graph's inputs without a stored default where nil.
+    ///
+    /// Any value may be given: features at a boundary replace everything before it.
     public var inputs: [ValueID]?
     /// The values that a run returns; the graph's outputs where nil.
     public var outputs: [ValueID]?

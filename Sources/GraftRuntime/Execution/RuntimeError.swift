@@ -22,8 +22,10 @@ public enum RuntimeError: GraftError {
     /// A name that is no persistent value was given.
     case unknownPersistentValue(String)
 
+    /// The input is at fault.
     public var exitStatus: ExitStatus { .badInput }
 
+    /// What is wrong, where, and what to do.
     public var description: String {
         switch self {
         case .unsupported(let nodes):
@@ -55,6 +57,7 @@ public struct UnsupportedNode: Sendable, Equatable, CustomStringConvertible {
     /// Why not.
     public let reason: String
 
+    /// The node, its operator and the reason.
     public var description: String { "\"\(node)\" (\(op)): \(reason)" }
 }
 

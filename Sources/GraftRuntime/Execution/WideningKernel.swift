@@ -20,7 +20,9 @@ final class WideningKernel: Kernel {
         try inner.run(context)
         guard let narrow else { return }
         for index in 0..<context.outputCount {
-            guard case .tensor(let tensor)? = context.output(at: index), tensor.elementType == .float32 else { continue }
+            guard case .tensor(let tensor)? = context.output(at: index), tensor.elementType == .float32 else {
+                continue
+            }
             context.set(index, try context.converted(tensor, narrow))
         }
     }

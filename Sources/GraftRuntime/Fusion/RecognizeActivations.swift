@@ -54,7 +54,9 @@ enum RecognizeActivations: PlanPass {
         if node.op.isONNX("Mul") {
             for (other, gate) in operands(node, "HardSigmoid", graph) where gate.inputs.first == other {
                 let alpha = gate.attributes.float("alpha") ?? 0.2
-                if abs(alpha - 1 / 6) < 1e-6, gate.attributes.float("beta") ?? 0.5 == 0.5 { return ("HardSwish", other) }
+                if abs(alpha - 1 / 6) < 1e-6, gate.attributes.float("beta") ?? 0.5 == 0.5 {
+                    return ("HardSwish", other)
+                }
             }
         }
         // The product, divided by 6.

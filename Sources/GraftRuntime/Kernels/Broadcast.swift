@@ -25,7 +25,8 @@ struct Broadcast {
                 let position = axis - (rank - shape.count)
                 guard position >= 0, shape[position] != 1 else { continue }
                 guard result == 1 || result == shape[position] else {
-                    throw KernelFailure("the shapes \(shapes.map(\.description).joined(separator: ", ")) do not broadcast")
+                    throw KernelFailure(
+                        "the shapes \(shapes.map(\.description).joined(separator: ", ")) do not broadcast")
                 }
                 result = shape[position]
             }

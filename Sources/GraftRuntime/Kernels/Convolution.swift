@@ -7,7 +7,9 @@ enum ConvolutionKernels: KernelFamily {
     static var definitions: [KernelDefinition] {
         [
             KernelDefinition("Conv", fuses: true, widens: true) { try ConvolutionKernel($0, transposed: false) },
-            KernelDefinition("ConvTranspose", fuses: true, widens: true) { try ConvolutionKernel($0, transposed: true) },
+            KernelDefinition("ConvTranspose", fuses: true, widens: true) {
+                try ConvolutionKernel($0, transposed: true)
+            },
         ]
     }
 }

@@ -97,8 +97,10 @@ enum ElementwiseKernels: KernelFamily {
             .function(
                 "Clip", opsets: 1...10, widens: true,
                 prepare: {
-                    ($0.attributes.float("min") ?? -.greatestFiniteMagnitude,
-                        $0.attributes.float("max") ?? .greatestFiniteMagnitude)
+                    (
+                        $0.attributes.float("min") ?? -.greatestFiniteMagnitude,
+                        $0.attributes.float("max") ?? .greatestFiniteMagnitude
+                    )
                 },
                 run: { bounds, context in
                     let (low, high) = bounds

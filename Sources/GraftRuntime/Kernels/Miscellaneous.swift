@@ -115,7 +115,9 @@ enum MiscellaneousKernels: KernelFamily {
         _ type: T.Type, _ context: KernelContext, _ function: (T, T) -> T
     ) throws {
         let (tensors, walk) = try context.broadcast([0, 1])
-        guard tensors[1].elementType == tensors[0].elementType else { throw KernelFailure("operands of different types") }
+        guard tensors[1].elementType == tensors[0].elementType else {
+            throw KernelFailure("operands of different types")
+        }
         let y = try context.output(0, T.elementType, walk.shape, layout: walk.layout)
         combine(
             walk, UnsafePointer(tensors[0].typed(T.self)), UnsafePointer(tensors[1].typed(T.self)), y.typed(T.self),
@@ -157,8 +159,11 @@ final class LocalResponseKernel: Kernel {
                     var sum: Float = 0
                     for other in max(0, c - before)...min(channels - 1, c + after) { sum += from[other] * from[other] }
                     let base = bias + scale * sum
-                    to[c] = from[c] * (beta == 0.75 ? 1 / (base.squareRoot() * base.squareRoot().squareRoot())
-                        : power(base, -beta))
+                    to[c] =
+                        from[c]
+                        * (beta == 0.75
+                            ? 1 / (base.squareRoot() * base.squareRoot().squareRoot())
+                            : power(base, -beta))
                 }
             }
         }

@@ -102,7 +102,9 @@ enum PaddingKernels: KernelFamily {
         // Negative pads cut the input.
         let (from, to) = (x.strides, y.strides)
         let order = x.memoryOrder
-        var (source, target) = (StridedView(strides: order.map { from[$0] }), StridedView(strides: order.map { to[$0] }))
+        var (source, target) = (
+            StridedView(strides: order.map { from[$0] }), StridedView(strides: order.map { to[$0] })
+        )
         var lengths: [Int] = []
         for axis in order {
             let length = x.shape[axis] + min(0, begin[axis]) + min(0, end[axis])

@@ -111,7 +111,9 @@ enum ReshapingKernels: KernelFamily {
         var free: Int?
         for axis in shape.indices {
             if shape[axis] == 0, !allowsZero {
-                guard axis < old.count else { throw KernelFailure("the shape \(wanted) copies an axis that is not there") }
+                guard axis < old.count else {
+                    throw KernelFailure("the shape \(wanted) copies an axis that is not there")
+                }
                 shape[axis] = old[axis]
             } else if shape[axis] == -1 {
                 guard free == nil else { throw KernelFailure("the shape \(wanted) has two axes of -1") }
