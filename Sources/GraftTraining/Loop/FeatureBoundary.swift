@@ -59,11 +59,10 @@ struct FeatureBoundary {
     var isEmpty: Bool { prefix.isEmpty }
 
     private static func isRandom(_ node: Node) -> Bool {
-        let random: Set<String> = [
-            "RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial",
-            "DropoutMask",
-        ]
-        return random.contains(node.op.type)
+        // An operator that is not known may do anything.
+        guard let schema = OperatorRegistry.schema(for: node.op) else { return true }
+        // A dropout in its training form follows from its inputs.
+        return !schema.isDeterministic && !node.op.type.hasSuffix("Training")
     }
 
     /// What a node reads, also in its bodies.
