@@ -27,7 +27,8 @@ struct FeatureBoundary {
                 if let producer = graph[value].producer { pending.append(producer) }
             }
         }
-        var fromData = Set(graph.inputs.filter { !graph[$0].isInitializer || graph[$0].origin == .input })
+        // An input with a stored default is a weight, as files before IR version 4 list them.
+        var fromData = Set(graph.inputs.filter { !graph[$0].isInitializer })
         var unsettled = changing
         var prefix = Set<NodeID>()
         for id in graph.order where needed.contains(id) {

@@ -1,6 +1,7 @@
 import GraftAutodiff
 import GraftCore
 import GraftIR
+import OrderedCollections
 
 /// The graph of one training step: the network in its training form, the loss, the gradients, the updates.
 ///
@@ -48,8 +49,10 @@ struct StepGraph {
         (seed, step) = (form.seed, form.step)
         let scores = try Scores.find(behind: output, in: &model)
         labels = model.graph.addInput(model.graph.uniqueValueName("graft.labels"), type: .tensor(.int64))
-        let weights = classWeights.map {
-            model.graph.addInitializer(model.graph.uniqueValueName("graft.class_weights"), Tensor($0))
+        var weights: ValueID?
+        if let classWeights {
+            weights = model.graph.addInitializer(
+                model.graph.uniqueValueName("graft.class_weights"), Tensor(classWeights))
         }
         guard let type = Losses.named(recipe.loss.choice.name) else {
             throw RecipeError.unknownName(
