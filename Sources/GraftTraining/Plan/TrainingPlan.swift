@@ -159,8 +159,9 @@ struct StageResolver {
             let name = graph[id].name
             let annotated = annotations.group(of: name)
             let unit = units[id] ?? ("body", 0)
+            // A group in the file says how fast its parameters learn; the stage's decay is for the others.
             var multiplier = annotated?.multiplier ?? 1
-            for _ in 0..<unit.distance { multiplier *= stage.decay }
+            if annotated == nil { for _ in 0..<unit.distance { multiplier *= stage.decay } }
             var weightDecay = annotated?.weightDecay ?? decay
             let rank = graph.constantTensor(of: id)?.shape.count ?? 0
             if recipe.optimizer.exempt, rank <= 1 || !(layers.table[id]?.decays ?? true) { weightDecay = 0 }
