@@ -36,9 +36,9 @@ struct GraftCommand: ParsableCommand {
             try command.run()
         } catch let error as any GraftError {
             Console.error("graft: \(error.description)")
-            exit(error.exitStatus.rawValue)
+            Glibc.exit(error.exitStatus.rawValue)
         } catch let error as ExitCode {
-            exit(error.rawValue)
+            Glibc.exit(error.rawValue)
         } catch {
             exit(withError: error)
         }

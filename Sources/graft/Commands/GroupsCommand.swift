@@ -3,6 +3,7 @@ import GraftCore
 import GraftFormats
 import GraftIR
 import GraftSurgery
+import OrderedCollections
 
 /// `graft groups`: learning-rate groups.
 struct GroupsCommand: ParsableCommand {

@@ -164,25 +164,29 @@ struct BodyCheck {
             (feature, isIdentical, remark) = ("", nil, "no head is marked")
             return
         }
-        feature = edited.graph[head.features].name
-        guard let before = source.graph.value(named: feature) else {
-            (isIdentical, remark) = (nil, "the value \(feature) is not in the source")
+        let name = edited.graph[head.features].name
+        feature = name
+        guard let before = source.graph.value(named: name) else {
+            (isIdentical, remark) = (nil, "the value \(name) is not in the source")
             return
         }
         do {
             let inputs = try ProbeInputs.make(for: source)
             var options = PlanOptions()
             options.outputs = [before]
-            let expected = try Session(Plan(source, options: options)).run(inputs)
+            let expected = try Session(Plan(source, options: options)).run(inputs)[name]
             options.outputs = [head.features]
-            let actual = try Session(Plan(edited, options: options)).run(inputs)
-            isIdentical = try expected[feature].flatMap { a in try actual[feature].map { try a.isIdentical(to: $0) } }
-            remark = ""
+            let actual = try Session(Plan(edited, options: options)).run(inputs)[name]
+            guard let expected, let actual, try expected.isIdentical(to: actual) else {
+                throw BodyError.changed(feature: name)
+            }
+            (isIdentical, remark) = (true, "")
+        } catch let error as BodyError {
+            throw error
         } catch let error as any GraftError {
-            // A body that cannot run here is not checked, and that is said.
+            // A body that cannot run here is not compared, and that is said.
             (isIdentical, remark) = (nil, error.description)
         }
-        if isIdentical == false { throw BodyError.changed(feature: feature) }
     }
 
     var text: String {

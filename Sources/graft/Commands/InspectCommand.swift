@@ -2,6 +2,7 @@ import ArgumentParser
 import GraftCore
 import GraftFormats
 import GraftIR
+import GraftReport
 
 /// `graft inspect`: what is in a model.
 struct InspectCommand: ParsableCommand {

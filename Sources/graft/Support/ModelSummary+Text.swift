@@ -1,3 +1,4 @@
+import OrderedCollections
 import GraftCore
 import GraftFormats
 import GraftIR

@@ -29,9 +29,10 @@ struct ModelSummary {
     /// - Throws: where the graph contradicts itself or annotations cannot be read.
     init(_ model: Model) throws {
         self.model = model
-        tree = try LayerTree(model)
-        annotations = try model.annotations()
-        types = try Inference.inferTypes(of: model)
+        let tree = try LayerTree(model)
+        let annotations = try model.annotations()
+        let types = try Inference.inferTypes(of: model)
+        (self.tree, self.annotations, self.types) = (tree, annotations, types)
         let counted = (try? Inference.inferTypes(of: model, inputs: Self.singleSample(model))) ?? types
         var rows: [Row] = []
         for index in tree.layers.indices {

@@ -2,6 +2,7 @@ import ArgumentParser
 import GraftCore
 import GraftFormats
 import GraftIR
+import OrderedCollections
 
 /// Ends a command that changes a model: shows what would change, or writes the changed model.
 struct SurgeryResult {
