@@ -10,7 +10,7 @@ enum CommandList {
                 subcommands: [
                     ConvertCommand.self, HeadCommand.self, FreezeCommand.self, GroupsCommand.self,
                 ]),
-            
+            CommandGroup(name: "Training", subcommands: [PlanCommand.self, TuneCommand.self]),
             CommandGroup(
                 name: "Using models", subcommands: [EvalCommand.self, PredictCommand.self, RunCommand.self]),
         ]
