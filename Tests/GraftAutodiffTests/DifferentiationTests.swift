@@ -3,7 +3,7 @@ import GraftCore
 import GraftIR
 import Testing
 
-/// x -> Conv(w1) -> BatchNormalization -> Relu -> GlobalAveragePool -> Flatten -> Gemm(w2, b2) -> loss
+/// A picture through Conv, BatchNormalization, Relu, GlobalAveragePool, Dropout and Gemm to a loss.
 struct SmallClassifier {
     var model = Model(opset: 17)
     let w1: ValueID

@@ -33,7 +33,9 @@ public struct LossAttributes: Sendable {
     }
 }
 
-/// Losses over class scores. The class axis is the second one; further axes are positions (pixels).
+/// Losses over class scores.
+///
+/// The class axis is the second one; further axes are positions (pixels).
 enum Losses: OperatorFamily {
     static let schemas: [OperatorSchema] = [
         // (logits [N, C, ...], labels [N, ...] or probabilities [N, C, ...], weights [C]) -> (loss, probabilities):
