@@ -84,12 +84,14 @@ let package = Package(
             name: "GraftTestSupport", dependencies: ["GraftCore", "GraftIR", "GraftWeights"],
             path: "Tests/GraftTestSupport", swiftSettings: strict),
         tests("GraftCoreTests", ["GraftCore"]),
-        tests("GraftIRTests", ["GraftIR", "GraftCore"]),
+        tests("GraftIRTests", ["GraftIR", "GraftCore", collections]),
         tests("GraftWeightsTests", ["GraftWeights", "GraftCore", collections]),
         tests("GraftONNXTests", ["GraftONNX", "GraftIR", "GraftCore"]),
         tests(
             "GraftKerasTests", ["GraftKeras", "GraftHDF5", "GraftRuntime", "GraftIR", "GraftCore", "GraftWeights"]),
-        tests("GraftSurgeryTests", ["GraftSurgery", "GraftRuntime", "GraftONNX", "GraftIR", "GraftCore"]),
+        tests(
+            "GraftSurgeryTests",
+            ["GraftSurgery", "GraftRuntime", "GraftONNX", "GraftIR", "GraftCore", collections]),
         tests("GraftAutodiffTests", ["GraftAutodiff", "GraftRuntime", "GraftIR", "GraftCore"]),
         tests("GraftRuntimeTests", ["GraftRuntime", "GraftONNX", "GraftIR", "GraftCore", "GraftWeights"]),
         tests("GraftDataTests", ["GraftData", "GraftCore", "GraftWeights", collections]),
