@@ -8,15 +8,15 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("MemberImportVisibility"),
 ]
 
+let collections = Target.Dependency.product(name: "OrderedCollections", package: "swift-collections")
+
 func swift(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+    .target(name: name, dependencies: dependencies + [collections], swiftSettings: strict)
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .testTarget(name: name, dependencies: dependencies + ["GraftTestSupport"], swiftSettings: strict)
+    .testTarget(name: name, dependencies: dependencies + ["GraftTestSupport", collections], swiftSettings: strict)
 }
-
-let collections = Target.Dependency.product(name: "OrderedCollections", package: "swift-collections")
 
 let package = Package(
     name: "graft",
@@ -50,25 +50,25 @@ let package = Package(
         .target(name: "CNumerics"),
 
         // The house; arrows only go down.
-        swift("GraftCore", ["CCrypto", "CGOMP", "CNumerics", collections]),
-        swift("GraftIR", ["GraftCore", collections]),
-        swift("GraftWeights", ["GraftCore", "CZlib", collections]),
+        swift("GraftCore", ["CCrypto", "CGOMP", "CNumerics"]),
+        swift("GraftIR", ["GraftCore"]),
+        swift("GraftWeights", ["GraftCore", "CZlib"]),
         swift("GraftONNX", ["GraftIR", "GraftCore", "COnnxProto", "CProtobufC"]),
-        swift("GraftHDF5", ["GraftCore", "CHDF5", collections]),
-        swift("GraftKeras", ["GraftIR", "GraftCore", "GraftWeights", "GraftHDF5", collections]),
-        swift("GraftSurgery", ["GraftIR", "GraftCore", collections]),
+        swift("GraftHDF5", ["GraftCore", "CHDF5"]),
+        swift("GraftKeras", ["GraftIR", "GraftCore", "GraftWeights", "GraftHDF5"]),
+        swift("GraftSurgery", ["GraftIR", "GraftCore"]),
         swift("GraftAutodiff", ["GraftIR", "GraftCore"]),
         swift("GraftRuntime", ["GraftIR", "GraftCore", "COneDNN", "CNumerics"]),
         swift(
             "GraftData",
-            ["GraftIR", "GraftCore", "GraftWeights", "CTurboJPEG", "CPNG", "CWebP", "CNumerics", collections]),
+            ["GraftIR", "GraftCore", "GraftWeights", "CTurboJPEG", "CPNG", "CWebP", "CNumerics"]),
         swift(
             "GraftTraining",
             [
                 "GraftIR", "GraftCore", "GraftWeights", "GraftSurgery", "GraftAutodiff", "GraftRuntime", "GraftData",
-                collections, .product(name: "Yams", package: "Yams"),
+                .product(name: "Yams", package: "Yams"),
             ]),
-        swift("GraftReport", ["GraftIR", "GraftCore", "GraftTraining", collections]),
+        swift("GraftReport", ["GraftIR", "GraftCore", "GraftTraining"]),
         .executableTarget(
             name: "graft-hdf5-reader", dependencies: ["GraftHDF5"], swiftSettings: strict),
         .executableTarget(
@@ -85,19 +85,21 @@ let package = Package(
             path: "Tests/GraftTestSupport", swiftSettings: strict),
         tests("GraftCoreTests", ["GraftCore"]),
         tests("GraftIRTests", ["GraftONNX", "GraftIR", "GraftCore"]),
-        tests("GraftWeightsTests", ["GraftWeights", "GraftCore", collections]),
+        tests("GraftWeightsTests", ["GraftWeights", "GraftCore"]),
         tests("GraftONNXTests", ["GraftONNX", "GraftIR", "GraftCore"]),
         tests(
             "GraftKerasTests", ["GraftKeras", "GraftHDF5", "GraftRuntime", "GraftIR", "GraftCore", "GraftWeights"]),
-        tests("GraftSurgeryTests", ["GraftSurgery", "GraftRuntime", "GraftONNX", "GraftIR", "GraftCore"]),
+        tests(
+            "GraftSurgeryTests",
+            ["GraftSurgery", "GraftRuntime", "GraftONNX", "GraftIR", "GraftCore"]),
         tests("GraftAutodiffTests", ["GraftAutodiff", "GraftRuntime", "GraftIR", "GraftCore"]),
         tests("GraftRuntimeTests", ["GraftRuntime", "GraftONNX", "GraftIR", "GraftCore", "GraftWeights"]),
-        tests("GraftDataTests", ["GraftData", "GraftCore", "GraftWeights", collections]),
+        tests("GraftDataTests", ["GraftData", "GraftCore", "GraftWeights"]),
         tests(
             "GraftTrainingTests",
             [
                 "GraftTraining", "GraftData", "GraftRuntime", "GraftAutodiff", "GraftSurgery", "GraftONNX", "GraftIR",
-                "GraftCore", "GraftWeights", collections,
+                "GraftCore", "GraftWeights",
             ]),
         tests("GraftReportTests", ["GraftReport", "GraftTraining", "GraftIR", "GraftCore"]),
         tests("GraftCommandTests", ["graft", "GraftCore", "GraftIR", "GraftONNX", "GraftWeights"]),
