@@ -128,9 +128,12 @@ package struct LayeredLayout {
             if place > 0 { offset += (slots[row[place - 1]].width + slots[slot].width) / 2 + gapX }
             offsets.append(offset)
             let neighbours = towardsAbove ? slots[slot].above : slots[slot].below
+            // A box follows the boxes it is joined to; an edge that passes pulls little.
+            let pulls = neighbours.map { slots[slot].isStandIn || !slots[$0].isStandIn ? 1.0 : 0.1 }
+            let total = pulls.reduce(0, +)
             let mean =
                 neighbours.isEmpty
-                ? slots[slot].x : neighbours.reduce(0) { $0 + slots[$1].x } / Double(neighbours.count)
+                ? slots[slot].x : zip(neighbours, pulls).reduce(0) { $0 + slots[$1.0].x * $1.1 } / total
             // Long edges stay straight before boxes move.
             let weight = neighbours.isEmpty ? 0.2 : slots[slot].isStandIn ? 3.0 : 1.0
             runs.append((mean - offset, weight, 1))

@@ -1,3 +1,5 @@
+import GraftIR
+
 /// Adam with decoupled weight decay (Loshchilov and Hutter, arXiv:1711.05101), as `torch.optim.AdamW` defines it.
 ///
 /// w ← (1 − ηλ)w; m ← β₁m + (1 − β₁)g; v ← β₂v + (1 − β₂)g²; w ← w − η/(1 − β₁ᵗ) · m/(√v/√(1 − β₂ᵗ) + ε), where t counts
@@ -15,10 +17,10 @@ package enum AdamW: Optimizer {
     package static let slots = ["mean", "square"]
     package static let defaultRate = 1e-3
 
-    package static func attributes(_ values: [String: Double]) -> [(name: String, value: OptimizerAttribute)] {
+    package static func attributes(_ values: [String: Double]) -> Attributes {
         [
-            ("beta1", .number(values["beta1"] ?? 0.9)), ("beta2", .number(values["beta2"] ?? 0.999)),
-            ("epsilon", .number(values["epsilon"] ?? 1e-8)),
+            "beta1": .float(Float(values["beta1"] ?? 0.9)), "beta2": .float(Float(values["beta2"] ?? 0.999)),
+            "epsilon": .float(Float(values["epsilon"] ?? 1e-8)),
         ]
     }
 }

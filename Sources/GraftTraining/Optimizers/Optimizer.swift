@@ -1,3 +1,5 @@
+import GraftIR
+
 /// An update rule: what it is called, what can be set, and which tensors it keeps for every parameter.
 ///
 /// The arithmetic is an operator of the domain `ai.graft` that the runtime runs in place; the rule says how to call it.
@@ -9,22 +11,15 @@ public protocol Optimizer: Sendable {
     static var remark: String { get }
     /// The settings.
     static var options: [NamedOption] { get }
-    /// The operator that takes one step for one parameter.
+    /// The operator that takes one step for one parameter: it reads the parameter, its gradient, the slots, the rate,
+    /// the weight decay and the parameter's own step counted from 1, and makes the parameter and the slots anew.
     static var operatorName: String { get }
     /// The names of the tensors, of the parameter's shape, that are kept from step to step and start at zero.
     static var slots: [String] { get }
     /// The learning rate of a stage that names none.
     static var defaultRate: Double { get }
     /// The operator's attributes.
-    static func attributes(_ values: [String: Double]) -> [(name: String, value: OptimizerAttribute)]
-}
-
-/// The value of an attribute of an optimizer's operator.
-public enum OptimizerAttribute: Sendable, Equatable {
-    /// A number.
-    case number(Double)
-    /// A truth value.
-    case flag(Bool)
+    static func attributes(_ values: [String: Double]) -> Attributes
 }
 
 /// All update rules.

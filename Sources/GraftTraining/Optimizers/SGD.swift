@@ -1,3 +1,5 @@
+import GraftIR
+
 /// Stochastic gradient descent with momentum, as `torch.optim.SGD` defines it.
 ///
 /// g ← g + λw; b ← g at a parameter's first step, then μb + g; the update is w ← w − ηb, or w ← w − η(g + μb) with
@@ -14,7 +16,10 @@ package enum SGD: Optimizer {
     package static let slots = ["momentum"]
     package static let defaultRate = 1e-2
 
-    package static func attributes(_ values: [String: Double]) -> [(name: String, value: OptimizerAttribute)] {
-        [("momentum", .number(values["momentum"] ?? 0.9)), ("nesterov", .flag((values["nesterov"] ?? 0) != 0))]
+    package static func attributes(_ values: [String: Double]) -> Attributes {
+        [
+            "momentum": .float(Float(values["momentum"] ?? 0.9)),
+            "nesterov": .int((values["nesterov"] ?? 0) != 0 ? 1 : 0),
+        ]
     }
 }

@@ -190,9 +190,10 @@ extension BatchNormSettings {
             mode = try node.choice(Mode.self)
             return
         }
-        let keys = try node.mapping(["mode", "affine"])
+        let keys = try node.mapping(["mode", "affine", "unbiased"])
         if let value = keys["mode"] { mode = try value.choice(Mode.self) }
         if let value = keys["affine"] { affine = try value.bool() }
+        if let value = keys["unbiased"] { unbiased = try value.bool() }
     }
 }
 

@@ -32,6 +32,7 @@ extension Recipe {
         line("batch_norm:")
         line("  mode: \(batchNorm.mode.rawValue)", "frozen: running statistics, not updated; or train")
         line("  affine: \(batchNorm.affine)", "scale and bias learn in thawed layers")
+        line("  unbiased: \(batchNorm.unbiased)", "running variance as PyTorch's rather than ONNX's")
         line("clip: \(clip.map(YAMLText.number) ?? "none")", "bound on the norm of all gradients")
         line("features:")
         line("  cache: \(features.cache)", "the frozen part is run once and its features kept")

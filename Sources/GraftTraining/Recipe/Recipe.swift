@@ -115,6 +115,9 @@ public struct BatchNormSettings: Sendable, Equatable {
     public var mode = Mode.frozen
     /// Whether scale and bias learn in layers that are thawed.
     public var affine = true
+    /// Whether running variances follow the unbiased variance of batches, as in PyTorch; ONNX and Keras take the biased
+    /// one.
+    public var unbiased = false
 
     /// Frozen statistics.
     public init() {}

@@ -1,0 +1,174 @@
+import GraftAutodiff
+import GraftCore
+import GraftIR
+import OrderedCollections
+
+/// The graph of one training step: the network in its training form, the loss, the gradients, the updates.
+///
+/// Everything that changes from step to step is an input or a persistent value; the executor runs it as one program.
+struct StepGraph {
+    /// A value that is kept from step to step, and what replaces it after a step.
+    struct Kept {
+        let value: ValueID
+        let update: ValueID
+    }
+
+    /// The model with everything appended.
+    private(set) var model: Model
+    /// The mean loss of the batch.
+    private(set) var loss: ValueID
+    /// The classes of the samples, int64.
+    let labels: ValueID
+    /// The inputs that take the learning rates, by the names of the groups.
+    private(set) var rates: [String: ValueID] = [:]
+    /// The inputs that take the step of each cohort: parameters that were thawed together.
+    private(set) var cohortSteps: [Int: ValueID] = [:]
+    /// The input that takes the seed of dropouts.
+    let seed: ValueID?
+    /// The input that takes the number of the step, for dropouts.
+    let step: ValueID?
+    /// Parameters, slots, running statistics and sums of gradients, with what replaces them.
+    private(set) var kept: [Kept] = []
+    /// The parameters that the loss does not depend on.
+    private(set) var unreached: [ValueID] = []
+    /// The gradient of each parameter.
+    private var gradients: [(parameter: ValueID, gradient: ValueID)] = []
+
+    /// The network in its training form with the loss and the gradients of what learns.
+    ///
+    /// - Throws: ``DifferentiationError``, ``TrainingFormError``, ``TrainingError/noScores(_:)``.
+    init(
+        _ source: Model, output: ValueID, stage: TrainingPlan.StagePlan, recipe: Recipe, classWeights: [Float]?
+    ) throws {
+        var modes: [String: BatchNormMode] = [:]
+        for (mean, mode) in stage.batchNorm { modes[source.graph[mean].name] = mode }
+        let form = try TrainingForm(
+            source,
+            options: .init(unbiasedVariance: recipe.batchNorm.unbiased) { [modes] mean in modes[mean] ?? .inference })
+        model = form.model
+        (seed, step) = (form.seed, form.step)
+        let scores = try Scores.find(behind: output, in: &model)
+        labels = model.graph.addInput(model.graph.uniqueValueName("graft.labels"), type: .tensor(.int64))
+        var weights: ValueID?
+        if let classWeights {
+            weights = model.graph.addInitializer(
+                model.graph.uniqueValueName("graft.class_weights"), Tensor(classWeights))
+        }
+        guard let type = Losses.named(recipe.loss.choice.name) else {
+            throw RecipeError.unknownName(
+                RecipePlace("loss.name"), name: recipe.loss.choice.name, known: Losses.all.map { $0.name })
+        }
+        loss = type.build(
+            in: &model, scores: scores, labels: labels, weights: weights, recipe.loss.choice.values)
+        let found = try Differentiation.gradients(of: loss, withRespectTo: stage.trainable, in: &model)
+        for parameter in stage.trainable {
+            if let gradient = found[parameter] {
+                gradients.append((parameter, gradient))
+            } else {
+                unreached.append(parameter)
+            }
+        }
+        for statistics in form.statistics {
+            kept.append(Kept(value: statistics.mean, update: statistics.newMean))
+            kept.append(Kept(value: statistics.variance, update: statistics.newVariance))
+        }
+    }
+
+    /// Appends what updates the parameters by their gradients.
+    ///
+    /// - Parameter cohorts: the cohort of each parameter.
+    mutating func appendUpdates(_ stage: TrainingPlan.StagePlan, recipe: Recipe, cohorts: [ValueID: Int]) throws {
+        if let bound = recipe.clip { clip(to: Float(bound)) }
+        guard let rule = Optimizers.named(recipe.optimizer.choice.name) else {
+            throw RecipeError.unknownName(
+                RecipePlace("optimizer.name"), name: recipe.optimizer.choice.name, known: Optimizers.all.map { $0.name })
+        }
+        let attributes = rule.attributes(recipe.optimizer.choice.values)
+        let byParameter = Dictionary(gradients.map { ($0.parameter, $0.gradient) }, uniquingKeysWith: { a, _ in a })
+        for (index, group) in stage.groups.enumerated() {
+            let rate = rates[group.name] ?? scalarInput("graft.rate/\(group.name)", .float32)
+            rates[group.name] = rate
+            let decay = model.graph.addInitializer(
+                model.graph.uniqueValueName("graft.weight_decay/\(index)"), Tensor(scalar: Float(group.weightDecay)))
+            for parameter in group.parameters {
+                guard let gradient = byParameter[parameter], let tensor = model.graph[parameter].tensor else { continue }
+                let cohort = cohorts[parameter] ?? 0
+                let step = cohortSteps[cohort] ?? scalarInput("graft.step/\(cohort)", .int64)
+                cohortSteps[cohort] = step
+                let name = model.graph[parameter].name
+                let slots = rule.slots.map { slot in
+                    model.graph.addInitializer(
+                        StepGraph.slotName(slot, of: name), .zeros(.float32, shape: tensor.shape))
+                }
+                let outputs = ([name] + rule.slots.map { "\(name)/\($0)" }).map {
+                    model.graph.addValue(model.graph.uniqueValueName("graft.updated/\($0)"))
+                }
+                model.graph.addNode(
+                    OperatorName(rule.operatorName, domain: graftDomain), name: "graft.update/\(name)",
+                    inputs: [parameter, gradient] + slots + [rate, decay, step], outputs: outputs,
+                    attributes: attributes)
+                for (value, update) in zip([parameter] + slots, outputs) {
+                    kept.append(Kept(value: value, update: update))
+                }
+            }
+        }
+        model.importOpset(graftDomain, version: 1)
+    }
+
+    /// The name of a tensor that the optimizer keeps for a parameter.
+    static func slotName(_ slot: String, of parameter: String) -> String { "graft.slot/\(slot)/\(parameter)" }
+
+    /// Scales all gradients so that their norm together is at most a bound: g · min(1, bound/(‖g‖ + 1e-6)).
+    private mutating func clip(to bound: Float) {
+        guard !gradients.isEmpty else { return }
+        let squares = gradients.map { pair in
+            let square = model.graph.add("Mul", [pair.gradient, pair.gradient], output: "graft.clip/square")
+            return model.graph.add("ReduceSum", [square], attributes: ["keepdims": .int(0)], output: "graft.clip/sum")
+        }
+        let sum = squares.count == 1 ? squares[0] : model.graph.add("Sum", squares, output: "graft.clip/total")
+        let norm = model.graph.add("Sqrt", [sum], output: "graft.clip/norm")
+        func constant(_ value: Float) -> ValueID {
+            model.graph.addInitializer(model.graph.uniqueValueName("graft.clip/constant"), Tensor(scalar: value))
+        }
+        let padded = model.graph.add("Add", [norm, constant(1e-6)], output: "graft.clip/padded")
+        let ratio = model.graph.add("Div", [constant(bound), padded], output: "graft.clip/ratio")
+        let factor = model.graph.add("Min", [ratio, constant(1)], output: "graft.clip/factor")
+        gradients = gradients.map {
+            ($0.parameter, model.graph.add("Mul", [$0.gradient, factor], output: "graft.clip/gradient"))
+        }
+    }
+
+    /// Lets gradients be summed in kept values rather than used at once: sum ← sum · keep + gradient · weight.
+    ///
+    /// - Returns: the inputs that take `keep` and `weight`, and the sums.
+    mutating func appendSums() -> (keep: ValueID, weight: ValueID, sums: [ValueID]) {
+        let keep = scalarInput("graft.sum/keep", .float32)
+        let weight = scalarInput("graft.sum/weight", .float32)
+        var sums: [ValueID] = []
+        for pair in gradients {
+            guard let tensor = model.graph[pair.parameter].tensor else { continue }
+            let name = model.graph[pair.parameter].name
+            let sum = model.graph.addInitializer("graft.sum/\(name)", .zeros(.float32, shape: tensor.shape))
+            let kept = model.graph.add("Mul", [sum, keep], output: "graft.sum/kept")
+            let added = model.graph.add("Mul", [pair.gradient, weight], output: "graft.sum/added")
+            self.kept.append(Kept(value: sum, update: model.graph.add("Add", [kept, added], output: "graft.sum/next")))
+            sums.append(sum)
+        }
+        return (keep, weight, sums)
+    }
+
+    /// The graph that only updates: it reads the sums of gradients.
+    func updatesFromSums(
+        _ sums: [ValueID], _ stage: TrainingPlan.StagePlan, recipe: Recipe, cohorts: [ValueID: Int]
+    ) throws -> StepGraph {
+        var result = self
+        result.kept = []
+        result.gradients = zip(gradients, sums).map { ($0.parameter, $1) }
+        try result.appendUpdates(stage, recipe: recipe, cohorts: cohorts)
+        return result
+    }
+
+    private mutating func scalarInput(_ name: String, _ type: ElementType) -> ValueID {
+        model.graph.addInput(model.graph.uniqueValueName(name), type: .tensor(type, []))
+    }
+}

@@ -1,0 +1,83 @@
+import GraftCore
+import GraftIR
+
+extension Recipe {
+    /// The names of the recipes that are made for a model.
+    public static let names = ["head", "gradual", "full"]
+
+    /// A recipe by name, made for a model, or the recipe in a file.
+    ///
+    /// - Throws: ``RecipeError/noSuchRecipe(name:known:)`` where it is neither; what reading the file throws.
+    public static func named(_ name: String, for model: Model) throws -> Recipe {
+        switch name {
+        case "head": return head()
+        case "gradual": return try gradual(for: model)
+        case "full": return full()
+        default:
+            guard name.hasSuffix(".yaml") || name.hasSuffix(".yml") || name.contains("/") || Folders.exists(name) else {
+                throw RecipeError.noSuchRecipe(name: name, known: names)
+            }
+            return try Recipe(path: name)
+        }
+    }
+
+    /// Only the classifier learns, on features of the frozen body.
+    public static func head() -> Recipe {
+        var recipe = Recipe(stages: [
+            Stage(
+                name: "head", thaw: ["@head"], length: .epochs(20), rate: 3e-3, schedule: cosine,
+                stop: StopSettings(patience: 5))
+        ])
+        recipe.optimizer.choice.values["weight_decay"] = 0.01
+        return recipe
+    }
+
+    /// Everything learns at once; layers near the input slower.
+    public static func full() -> Recipe {
+        Recipe(stages: [
+            Stage(
+                name: "all", thaw: ["*"], length: .epochs(10), rate: 5e-4, decay: 0.8, schedule: cosine,
+                stop: StopSettings(patience: 4))
+        ])
+    }
+
+    /// The classifier first, then blocks from the end in up to three further stages, each slower than the one before.
+    ///
+    /// Blocks are thawed by number from the end, so that what the file freezes stays frozen; where the file freezes all
+    /// of the body, the stages name the blocks, since there would be nothing to thaw otherwise.
+    public static func gradual(for model: Model) throws -> Recipe {
+        let layers = try LayerTree(model)
+        let annotations = try model.annotations()
+        let blocks = layers.blocks
+        var stages = [
+            Stage(
+                name: "head", thaw: ["@head"], length: .epochs(8), rate: 3e-3, schedule: cosine,
+                stop: StopSettings(patience: 3))
+        ]
+        let body = blocks.flatMap(\.parameters)
+        let isFrozen = !body.isEmpty && body.allSatisfy { !annotations.isTrainable(model.graph[$0].name) }
+        var counts: [Int] = []
+        for count in [max(blocks.count / 4, 1), max(blocks.count / 2, 2), blocks.count]
+        where count <= blocks.count && count > (counts.last ?? 0) { counts.append(count) }
+        var rate = 1e-3
+        var done = 0
+        for (index, count) in counts.enumerated() {
+            let added = blocks.suffix(count).dropLast(done)
+            let names = added.map { Selector.block($0.name).description }
+            let isNameable = added.allSatisfy { block in
+                !block.name.contains { $0.isWhitespace || ",&()\"!*?[]".contains($0) }
+            }
+            let isLast = index == counts.count - 1
+            let thaw = isFrozen && isNameable ? names.reversed() : [isLast ? "*" : "@last:\(count)"]
+            stages.append(
+                Stage(
+                    name: isLast ? "all" : count == 1 ? "last-block" : "last-\(count)-blocks", thaw: thaw,
+                    length: .epochs(6), rate: rate, decay: 0.7, schedule: cosine, stop: StopSettings(patience: 3)))
+            done = count
+            rate /= 2
+        }
+        return Recipe(stages: stages)
+    }
+
+    private static let cosine = ScheduleSettings(NamedChoice("cosine"), warmup: .fraction(0.1))
+}
