@@ -90,7 +90,9 @@ let package = Package(
         tests("GraftONNXTests", ["GraftONNX", "GraftIR", "GraftCore"]),
         tests(
             "GraftKerasTests", ["GraftKeras", "GraftHDF5", "GraftRuntime", "GraftIR", "GraftCore", "GraftWeights"]),
-        tests("GraftSurgeryTests", ["GraftSurgery", "GraftRuntime", "GraftONNX", "GraftIR", "GraftCore"]),
+        tests(
+            "GraftSurgeryTests",
+            ["GraftSurgery", "GraftRuntime", "GraftONNX", "GraftIR", "GraftCore"]),
         tests("GraftAutodiffTests", ["GraftAutodiff", "GraftRuntime", "GraftIR", "GraftCore"]),
         tests("GraftRuntimeTests", ["GraftRuntime", "GraftONNX", "GraftIR", "GraftCore", "GraftWeights"]),
         tests("GraftDataTests", ["GraftData", "GraftCore", "GraftWeights"]),

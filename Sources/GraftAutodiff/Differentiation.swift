@@ -55,7 +55,7 @@ public enum Differentiation {
             let op = graph[value].producer.map { graph[$0].op } ?? "Input"
             obstacles.append(.init(node: graph[value].name, op: op, reason: reason, path: []))
         }
-        if let shape = types.shape(of: loss), let counts = shape.counts, Checked.product(counts) != 1 {
+        if let shape = types.shape(of: loss), !shape.extents.allSatisfy({ $0 == .fixed(1) }) {
             refuse(loss, "the loss must have one element, but its shape is \(shape)")
         }
         for value in [loss] + wanted {

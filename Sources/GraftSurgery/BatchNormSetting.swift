@@ -18,7 +18,9 @@ public enum BatchNormSetting: Pass {
         }
     }
 
+    /// The name of the pass.
     public static let name = "batch-norm"
+    /// What the pass does.
     public static let summary = "Says how batch normalizations behave in training."
 
     /// The patch that sets the mode of batch normalizations.

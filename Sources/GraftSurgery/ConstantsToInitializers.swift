@@ -13,7 +13,9 @@ public enum ConstantsToInitializers: Pass {
         case all
     }
 
+    /// The name of the pass.
     public static let name = "constants"
+    /// What the pass does.
     public static let summary = "Turns weights in Constant nodes into stored tensors."
 
     /// The patch that turns constants into stored tensors.
@@ -27,8 +29,6 @@ public enum ConstantsToInitializers: Pass {
             return options == .all || table[output] != nil
         }
         return try record(on: model, details: ["constants": JSON(chosen.count)]) { model in
-            // Under IR version 3 a stored tensor must be an input as well.
-            let mustBeInput = model.irVersion < 4
             for id in chosen {
                 guard let output = model.graph[id].outputs.first.flatMap({ $0 }),
                     let tensor = model.graph.constantTensor(of: output)
@@ -40,10 +40,6 @@ public enum ConstantsToInitializers: Pass {
                 }
                 model.graph.removeNode(id)
                 model.graph.setInitializer(output, stored)
-                if mustBeInput {
-                    model.graph[output].type = ValueType(of: tensor)
-                    model.graph.makeInput(output)
-                }
             }
         }
     }

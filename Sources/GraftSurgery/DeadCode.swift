@@ -12,7 +12,9 @@ public enum DeadCode: Pass {
         public init(removesTensors: Bool = true) { self.removesTensors = removesTensors }
     }
 
+    /// The name of the pass.
     public static let name = "dead-code"
+    /// What the pass does.
     public static let summary = "Removes nodes and stored tensors that no output depends on."
 
     /// The patch that removes what no output depends on.
@@ -21,7 +23,9 @@ public enum DeadCode: Pass {
             model.graph.removeDeadNodes()
             guard options.removesTensors else { return }
             for id in model.graph.initializers + model.graph.sparseInitializers
-            where model.graph.contains(id) && model.graph[id].uses.isEmpty && !model.graph.inputs.contains(id) {
+            where model.graph.contains(id) && model.graph[id].uses.isEmpty {
+                // Before IR version 4 every stored tensor is listed as an input; later one that is listed is a default.
+                if model.irVersion >= 4, model.graph.inputs.contains(id) { continue }
                 model.graph.removeValue(id)
             }
         }

@@ -1,7 +1,8 @@
+import GraftCore
+
 #if canImport(Glibc)
 import Glibc
 #endif
-import GraftCore
 
 /// Sums over the features of labelled samples, from which a linear classifier follows directly.
 ///

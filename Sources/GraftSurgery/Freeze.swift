@@ -28,7 +28,9 @@ public enum Freeze: Pass {
         }
     }
 
+    /// The name of the pass.
     public static let name = "freeze"
+    /// What the pass does.
     public static let summary = "Says which parameters training must not change."
 
     /// The patch that freezes parameters.

@@ -52,7 +52,8 @@ extension Graph {
     ) -> ValueID {
         let position = position(of: consumer) ?? nodeCount
         let made = add(
-            op, [value] + inputs, attributes: attributes, name: uniqueNodeName(name), type: self[value].type, at: position)
+            op, [value] + inputs, attributes: attributes, name: uniqueNodeName(name), type: self[value].type,
+            at: position)
         for (index, input) in self[consumer].inputs.enumerated() where input == value {
             setInput(index, of: consumer, to: made)
         }

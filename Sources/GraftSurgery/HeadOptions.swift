@@ -109,12 +109,14 @@ public enum HeadSwapError: GraftError, Equatable {
     /// Classes are to be kept, but their names are not known.
     case noLabels
 
+    /// The exit status of a command that this error ends.
     public var exitStatus: ExitStatus {
         switch self {
         case .classes, .option: .usage
         default: .badInput
         }
     }
+    /// What is wrong, where, and what to do.
     public var description: String {
         switch self {
         case .classes(let reason): "the classes are not possible: \(reason)"

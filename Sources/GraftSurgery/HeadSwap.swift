@@ -9,7 +9,9 @@ import OrderedCollections
 /// number of classes. `graft.head` then says where the body ends: the value named `features` is the same in the model
 /// before and after, and is what a check of the body compares.
 public enum HeadSwap: Pass {
+    /// The name of the pass.
     public static let name = "head"
+    /// What the pass does.
     public static let summary = "Replaces the classifier by a new one for other classes."
 
     /// The patch that gives a model a new head.
@@ -118,7 +120,8 @@ private struct HeadSurgery {
         }
         var biases = [Float](repeating: 0, count: head.classCount)
         if let bias = biasOperand().value, let (values, _) = try model.graph.constantFloats(of: bias) {
-            biases = values.count == head.classCount ? values : Array(repeating: values.first ?? 0, count: head.classCount)
+            biases =
+                values.count == head.classCount ? values : Array(repeating: values.first ?? 0, count: head.classCount)
         }
         // The factors of Gemm become a part of the weights.
         let (alpha, beta) = (node.attributes.float("alpha") ?? 1, node.attributes.float("beta") ?? 1)
@@ -131,7 +134,8 @@ private struct HeadSurgery {
         if beta != 1 { biases = biases.map { $0 * beta } }
         let width = head.featureCount * kernel.reduce(1, *)
         guard rows.count == head.classCount * width else {
-            throw HeadSwapError.option("the present weights of \"\(node.name)\" are not of the shape that they should be")
+            throw HeadSwapError.option(
+                "the present weights of \"\(node.name)\" are not of the shape that they should be")
         }
         weights.keep(names, from: (rows, biases), labels: labels)
     }
@@ -207,7 +211,8 @@ private struct HeadSurgery {
         var value = value
         for _ in 0..<16 {
             if model.graph.constantTensor(of: value) != nil { return value }
-            guard let node = model.graph[value].producer, let next = model.graph[node].inputs.first.flatMap({ $0 }) else {
+            guard let node = model.graph[value].producer, let next = model.graph[node].inputs.first.flatMap({ $0 })
+            else {
                 return nil
             }
             value = next
@@ -250,11 +255,13 @@ private struct HeadSurgery {
                 attributes: ["kernel_shape": .ints(kernel.map { _ in 1 })], name: base)
             added.append(weightName)
         case .gemmRows, .gemmColumns:
-            let weight = model.graph.addInitializer(weightName, try Tensor(columns, as: type, shape: [features, width]))
+            let weight = model.graph.addInitializer(
+                weightName, try Tensor(columns, as: type, shape: [features, width]))
             value = model.graph.insert("Gemm", after: value, before: head.node, inputs: [weight, bias], name: base)
             added.append(weightName)
         case .matMul:
-            let weight = model.graph.addInitializer(weightName, try Tensor(columns, as: type, shape: [features, width]))
+            let weight = model.graph.addInitializer(
+                weightName, try Tensor(columns, as: type, shape: [features, width]))
             value = model.graph.insert("MatMul", after: value, before: head.node, inputs: [weight], name: base)
             model.graph[value].type = nil
             value = model.graph.insert("Add", after: value, before: head.node, inputs: [bias], name: "\(base)_bias")

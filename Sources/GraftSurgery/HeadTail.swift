@@ -23,17 +23,17 @@ struct HeadTail {
         retype(head.logits, axis: startAxis)
         if head.biasNode != nil, let product = model.graph[head.node].outputs[0] { retype(product, axis: startAxis) }
         for (node, axis) in zip(head.tail, head.tailAxes) {
-            try unquantize(node)
-            guard model.graph.contains(node) else { continue }
-            try correct(node, axis: axis)
-            for case let output? in model.graph[node].outputs where axis != Int.max { retype(output, axis: axis) }
+            let outputs = model.graph[node].outputs.compactMap { $0 }
+            unquantize(node)
+            if model.graph.contains(node) { try correct(node, axis: axis) }
+            if axis != Int.max { for output in outputs { retype(output, axis: axis) } }
         }
     }
 
     private var startAxis: Int { if case .matMul = head.form { -1 } else { 1 } }
 
     /// Quantizers after the old scores were fitted to them; they go.
-    private mutating func unquantize(_ node: NodeID) throws {
+    private mutating func unquantize(_ node: NodeID) {
         switch model.graph[node].op.type {
         case "QuantizeLinear", "DequantizeLinear": bypass(node)
         default: break
@@ -141,7 +141,8 @@ struct HeadTail {
         }
         let position = (model.graph.position(of: producer) ?? model.graph.nodeCount - 1) + 1
         model.graph.addNode(
-            op, name: model.graph.uniqueNodeName("\(name)_\(op.type.lowercased())"), inputs: [scores], outputs: [output],
+            op, name: model.graph.uniqueNodeName("\(name)_\(op.type.lowercased())"), inputs: [scores],
+            outputs: [output],
             attributes: attributes(op), at: position)
     }
 }

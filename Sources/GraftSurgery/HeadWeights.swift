@@ -1,8 +1,9 @@
+import GraftCore
+import GraftIR
+
 #if canImport(Glibc)
 import Glibc
 #endif
-import GraftCore
-import GraftIR
 
 /// The numbers of a new classifier: a row of weights and a bias for each class.
 struct HeadWeights {
@@ -99,7 +100,8 @@ struct HeadWeights {
         let places = Dictionary(labels.enumerated().map { ($0.element, $0.offset) }, uniquingKeysWith: { a, _ in a })
         for (index, name) in names.enumerated() {
             guard let source = places[name] else { continue }
-            rows.replaceSubrange((index * width)..<((index + 1) * width), with: old.rows[(source * width)..<((source + 1) * width)])
+            rows.replaceSubrange(
+                (index * width)..<((index + 1) * width), with: old.rows[(source * width)..<((source + 1) * width)])
             biases[index] = old.biases[source]
         }
     }

@@ -35,9 +35,22 @@ extension Pass {
             let before = model
             try edit(&model)
             guard model != before else { return }
+            model.listStoredTensorsAsInputs()
             var entry: JSON = ["pass": JSON(name)]
             for (key, value) in details.object ?? [:] { entry[key] = value }
             try model.updateAnnotations { $0.history.append(entry) }
+        }
+    }
+}
+
+extension Model {
+    /// Before IR version 4 every stored tensor has to be an input as well.
+    mutating func listStoredTensorsAsInputs() {
+        guard irVersion < 4 else { return }
+        let listed = Set(graph.inputs)
+        for id in graph.initializers where !listed.contains(id) {
+            if let tensor = graph[id].tensor { graph[id].type = ValueType(of: tensor) }
+            graph.makeInput(id)
         }
     }
 }

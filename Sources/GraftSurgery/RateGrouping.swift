@@ -1,9 +1,10 @@
-#if canImport(Glibc)
-import Glibc
-#endif
 import GraftCore
 import GraftIR
 import OrderedCollections
+
+#if canImport(Glibc)
+import Glibc
+#endif
 
 /// Divides parameters into groups that train at rates of their own.
 public enum RateGrouping: Pass {
@@ -43,7 +44,9 @@ public enum RateGrouping: Pass {
         /// There are no blocks whose rates could decay.
         case noBlocks
 
+        /// The exit status of a command that this error ends.
         public var exitStatus: ExitStatus { if case .number = self { .usage } else { .badInput } }
+        /// What is wrong, where, and what to do.
         public var description: String {
             switch self {
             case .number(let what, let value, let range): "\(what) must be \(range), not \(value)"
@@ -52,7 +55,9 @@ public enum RateGrouping: Pass {
         }
     }
 
+    /// The name of the pass.
     public static let name = "groups"
+    /// What the pass does.
     public static let summary = "Gives parts of a network learning rates of their own."
 
     /// The patch that divides parameters into groups.

@@ -11,6 +11,8 @@ enum AnnotationKey {
     static let preprocessing = "graft.preprocessing"
     static let head = "graft.head"
     static let history = "graft.history"
+    /// The keys of the model's own metadata, but for the version.
+    static let all = [frozen, groups, batchNorm, labels, preprocessing, head, history]
     /// On stored tensors: `true` or `false`.
     static let trainable = "graft.trainable"
     /// On stored tensors: the name of the group.
@@ -86,7 +88,8 @@ extension Annotations {
             var decay: Double?
             if let value = members.removeValue(forKey: "weight_decay"), !value.isNull {
                 guard let number = value.double, number.isFinite, number >= 0 else {
-                    throw .malformed(key: key, member: "the weight_decay of \(name)", expected: "a number of at least 0")
+                    throw .malformed(
+                        key: key, member: "the weight_decay of \(name)", expected: "a number of at least 0")
                 }
                 decay = number
             }

@@ -45,21 +45,20 @@ extension Model {
 extension Annotations {
     /// Writes the annotations into a model's metadata; what says nothing is left out.
     func write(to metadata: inout Metadata) {
-        let entries: [(String, JSON?)] = [
-            (AnnotationKey.frozen, frozen.isEmpty ? nil : JSON(Array(frozen))),
-            (AnnotationKey.groups, groups.isEmpty ? nil : groupsJSON),
-            (AnnotationKey.batchNorm, batchNormJSON),
-            (AnnotationKey.labels, labels.map { JSON($0) }),
-            (AnnotationKey.preprocessing, preprocessing),
-            (AnnotationKey.head, head.map(Self.json)),
-            (AnnotationKey.history, history.isEmpty ? nil : JSON(history)),
-        ]
-        let saysNothing = entries.allSatisfy { $0.1 == nil }
-        metadata[AnnotationKey.version] = saysNothing ? nil : AnnotationKey.currentVersion
+        var entries: [(key: String, json: JSON)] = []
+        if !frozen.isEmpty { entries.append((AnnotationKey.frozen, JSON(Array(frozen)))) }
+        if !groups.isEmpty { entries.append((AnnotationKey.groups, groupsJSON)) }
+        if let batchNormJSON { entries.append((AnnotationKey.batchNorm, batchNormJSON)) }
+        if let labels { entries.append((AnnotationKey.labels, JSON(labels))) }
+        if let preprocessing { entries.append((AnnotationKey.preprocessing, preprocessing)) }
+        if let head { entries.append((AnnotationKey.head, Self.json(head))) }
+        if !history.isEmpty { entries.append((AnnotationKey.history, JSON(history))) }
+        for key in AnnotationKey.all where !entries.contains(where: { $0.key == key }) { metadata[key] = nil }
+        metadata[AnnotationKey.version] = entries.isEmpty ? nil : AnnotationKey.currentVersion
         for (key, json) in entries {
             // A text that already says the same keeps its layout.
-            if let json, let present = metadata[key], (try? JSON(parsing: present)) == json { continue }
-            metadata[key] = json?.text()
+            if let present = metadata[key], (try? JSON(parsing: present)) == json { continue }
+            metadata[key] = json.text()
         }
     }
 

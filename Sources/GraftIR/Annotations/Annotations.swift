@@ -137,7 +137,9 @@ public enum AnnotationError: GraftError, Equatable {
     /// The file was written for a later version of the annotations.
     case laterVersion(String)
 
+    /// The exit status of a command that this error ends.
     public var exitStatus: ExitStatus { .badInput }
+    /// What is wrong, where, and what to do.
     public var description: String {
         switch self {
         case .notJSON(let key, let reason): "the model's metadata \"\(key)\" is damaged: \(reason)"

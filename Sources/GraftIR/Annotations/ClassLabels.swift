@@ -7,6 +7,12 @@ public struct ClassLabels: Sendable, Equatable {
     public let names: [String]
     /// The metadata key that holds them.
     public let key: String
+
+    /// Names, and the key that holds them.
+    public init(names: [String], key: String) {
+        self.names = names
+        self.key = key
+    }
 }
 
 extension Model {
@@ -22,19 +28,19 @@ extension Model {
     public var classLabels: ClassLabels? {
         if let labels = try? annotations().labels { return ClassLabels(names: labels, key: AnnotationKey.labels) }
         for key in Self.labelKeys {
-            if let text = metadata[key], let names = Self.labels(in: text) { return ClassLabels(names: names, key: key) }
+            if let text = metadata[key], let names = Self.labels(in: text) {
+                return ClassLabels(names: names, key: key)
+            }
         }
         return nil
     }
 
     private static func labels(in text: String) -> [String]? {
         if let json = (try? JSON(parsing: text)) ?? PythonLiteral.parse(text) { return labels(in: json) }
-        guard text.utf8.count < 1 << 20 else { return nil }
-        for separator in ["\n", ","] where text.contains(separator) {
-            let names = text.split(separator: separator, omittingEmptySubsequences: true).map(trimmed)
-            if names.count > 1, names.allSatisfy({ !$0.isEmpty }) { return names }
-        }
-        return nil
+        guard text.utf8.count < 1 << 20, !text.hasPrefix("{"), !text.hasPrefix("[") else { return nil }
+        let isSeparator: (Character) -> Bool = text.contains(where: \.isNewline) ? \.isNewline : { $0 == "," }
+        let names = text.split(whereSeparator: isSeparator).map(trimmed).filter { !$0.isEmpty }
+        return names.count > 1 ? names : nil
     }
 
     private static func labels(in json: JSON) -> [String]? {

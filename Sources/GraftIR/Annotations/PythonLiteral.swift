@@ -8,7 +8,8 @@ enum PythonLiteral {
         var parser = Parser(bytes: Array(text.utf8))
         guard let value = parser.value(depth: 0) else { return nil }
         parser.skipSpace()
-        return parser.position == parser.bytes.count ? value : nil
+        guard parser.position == parser.bytes.count else { return nil }
+        return value
     }
 
     private struct Parser {
@@ -52,7 +53,10 @@ enum PythonLiteral {
                 if take(end) { return .array(elements) }
                 guard let element = value(depth: depth + 1) else { return nil }
                 elements.append(element)
-                if !take(",") { return take(end) ? .array(elements) : nil }
+                if !take(",") {
+                    guard take(end) else { return nil }
+                    return .array(elements)
+                }
             }
         }
 
@@ -64,7 +68,10 @@ enum PythonLiteral {
                     return nil
                 }
                 members[key.string ?? key.text()] = element
-                if !take(",") { return take("}") ? .object(members) : nil }
+                if !take(",") {
+                    guard take("}") else { return nil }
+                    return .object(members)
+                }
             }
         }
 

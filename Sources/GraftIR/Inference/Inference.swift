@@ -6,7 +6,8 @@ public enum Inference {
     ///
     /// Extents that are not numbers flow as expressions over the names that the inputs declare; an input's extent
     /// without a name gets one, `input_dim0`. Shapes that are computed as data (Shape, Gather, Concat, ...) are
-    /// followed to where they are used. An operator that is not known gives outputs of the declared type.
+    /// followed to where they are used. An operator that is not known gives outputs of the declared type. An input
+    /// that has a default is taken to hold it, as old files list all their weights as inputs.
     ///
     /// - Parameters:
     ///   - inputs: shapes in place of the declared ones, by the input's name. A number in place of a name binds the name
@@ -112,7 +113,9 @@ struct InferenceEngine {
         for id in graph.values {
             let value = graph[id]
             switch value.origin {
-            case .input: result.set(scope.given[id] ?? value.type, content: nil, of: id)
+            case .input:
+                result.set(
+                    scope.given[id] ?? value.type, content: value.tensor.map { .tensor($0) }, of: id)
             case .initializer:
                 if let tensor = value.tensor {
                     result.set(ValueType(of: tensor), content: .tensor(tensor), of: id)

@@ -50,7 +50,9 @@ struct BlockFinder {
     /// Whether a leaf only normalizes, scales or bends: it belongs to what it follows.
     private func isAccessory(_ index: Int) -> Bool {
         !layers[index].nodes.contains { node in
-            table.parameters(of: node).contains { table[$0] == .weight || table[$0] == .embedding || table[$0] == .quantized }
+            table.parameters(of: node).contains {
+                table[$0] == .weight || table[$0] == .embedding || table[$0] == .quantized
+            }
         }
     }
 
@@ -97,7 +99,8 @@ struct BlockFinder {
     /// Names that Keras gives by itself: they count layers of a class and say nothing about blocks.
     private static let automatic: Set<String> = [
         "conv1d", "conv2d", "conv3d", "conv2d_transpose", "depthwise_conv2d", "separable_conv2d", "separable_conv1d",
-        "batch_normalization", "layer_normalization", "dense", "lstm", "gru", "embedding", "p_re_lu", "re_lu", "bidirectional",
+        "batch_normalization", "layer_normalization", "dense", "lstm", "gru", "embedding", "p_re_lu", "re_lu",
+        "bidirectional",
     ]
 
     /// The beginning of a flat name that its block shares: through the first number, with a letter after it.
@@ -176,7 +179,9 @@ struct BlockFinder {
     }
 
     private func isProduct(_ node: NodeID) -> Bool {
-        table.parameters(of: node).contains { table[$0] == .weight || table[$0] == .embedding || table[$0] == .quantized }
+        table.parameters(of: node).contains {
+            table[$0] == .weight || table[$0] == .embedding || table[$0] == .quantized
+        }
     }
 
     private func isDepthwise(_ node: NodeID) -> Bool {
@@ -195,7 +200,9 @@ struct BlockFinder {
         let data = graph.order.filter { !table.isPlumbing($0, in: graph) }
         var remaining: [ValueID: Int] = [:]
         for id in data {
-            for value in graph.operands(of: id) where !table.plumbing.contains(value) { remaining[value, default: 0] += 1 }
+            for value in graph.operands(of: id) where !table.plumbing.contains(value) {
+                remaining[value, default: 0] += 1
+            }
         }
         var live = Set(graph.inputs.filter { remaining[$0] != nil })
         var result: [[NodeID]] = [[]]

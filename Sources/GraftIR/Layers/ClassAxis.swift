@@ -151,7 +151,9 @@ struct ClassAxis {
         case "Transpose": return graph[node].attributes.ints("perm")?.count
         case "Dropout", "Identity", "Relu", "Cast", "Add", "Mul":
             let input = graph[node].inputs.first.flatMap { $0 }
-            return input.flatMap { graph[$0].shape?.rank ?? rankMade(by: graph[$0].producer, in: graph, depth: depth + 1) }
+            return input.flatMap {
+                graph[$0].shape?.rank ?? rankMade(by: graph[$0].producer, in: graph, depth: depth + 1)
+            }
         default: return nil
         }
     }

@@ -68,7 +68,9 @@ public enum HeadError: GraftError, Equatable {
     /// The place given for the head is no classifier.
     case notAClassifier(name: String, reason: String)
 
+    /// The exit status of a command that this error ends.
     public var exitStatus: ExitStatus { .badInput }
+    /// What is wrong, where, and what to do.
     public var description: String {
         switch self {
         case .none(let rejected):

@@ -93,7 +93,9 @@ public struct HeadFinder {
 
     /// The product that a bias is added to.
     private func product(before node: NodeID) -> NodeID? {
-        graph[node].inputs.lazy.compactMap { $0 }.compactMap { self.graph[$0].producer }.first { self.isClassifying($0) }
+        graph[node].inputs.lazy.compactMap { $0 }.compactMap { self.graph[$0].producer }.first {
+            self.isClassifying($0)
+        }
     }
 
     /// The head that the model says it has, or else the one that is found, with its nodes.
@@ -111,6 +113,11 @@ public struct HeadFinder {
         }
         guard let candidate = try? finder.head() else { return (nil, []) }
         return (candidate, candidate.nodes)
+    }
+
+    /// The nodes that a value depends on: the body of a network, where the value is its features.
+    public static func body(of model: Model, before value: ValueID) -> Set<NodeID> {
+        HeadFinder(model).ancestors(of: value)
     }
 
     // MARK: Walking
@@ -188,7 +195,9 @@ extension HeadFinder {
         }
         let before = ancestors(of: output)
         let after = descendants(of: logits)
-        let tail = graph.order.filter { before.contains($0) && after.contains($0) }
+        let tail = graph.order.filter {
+            before.contains($0) && after.contains($0) && !table.isPlumbing($0, in: graph)
+        }
         var walk = ClassAxis(graph: graph, table: table, form: form, classCount: classCount, features: features)
         for id in tail { if let refusal = walk.pass(id, from: logits) { return .failure(Refusal(reason: refusal)) } }
 

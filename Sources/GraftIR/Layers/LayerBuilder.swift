@@ -105,12 +105,14 @@ struct LayerBuilder {
                 return
             }
         }
-        var scope = feeding.compactMap { placed($0) }.map { LayerPath(Array($0.parts.dropLast()), separator: $0.separator) }
-            .reduce(nil as LayerPath?) { common, path in
-                guard let common else { return path }
-                let length = zip(common.parts, path.parts).prefix { $0 == $1 }.count
-                return LayerPath(Array(common.parts[..<length]), separator: common.separator)
-            }
+        var scope = feeding.compactMap { placed($0) }.map {
+            LayerPath(Array($0.parts.dropLast()), separator: $0.separator)
+        }
+        .reduce(nil as LayerPath?) { common, path in
+            guard let common else { return path }
+            let length = zip(common.parts, path.parts).prefix { $0 == $1 }.count
+            return LayerPath(Array(common.parts[..<length]), separator: common.separator)
+        }
         if isParametric { scope = nil }
         paths[id] = (scope ?? LayerPath([], separator: ".")).appending(
             uniqueOperationName(id, in: scope ?? LayerPath([], separator: ".")))
@@ -163,7 +165,9 @@ struct LayerBuilder {
         for (index, id) in graph.order.enumerated() { position[id] = index }
         for id in graph.order.reversed() where leafOf[id] == nil {
             let consumers = graph[id].outputs.compactMap { $0 }.flatMap { graph[$0].consumers }
-            let first = consumers.filter { leafOf[$0] != nil }.min { position[$0, default: 0] < position[$1, default: 0] }
+            let first = consumers.filter { leafOf[$0] != nil }.min {
+                position[$0, default: 0] < position[$1, default: 0]
+            }
             let key = first.flatMap { leafOf[$0] } ?? leaves.keys.last ?? operationName(id)
             leafOf[id] = key
             leaves[key, default: (LayerPath([operationName(id)], separator: "."), [])].nodes.append(id)

@@ -59,7 +59,8 @@ public struct LayerTree: Sendable {
         table = ParameterTable(graph)
         var builder = LayerBuilder(graph, table: table)
         (layers, leafOfNode) = builder.build()
-        indexOfPath = Dictionary(layers.enumerated().map { ($0.element.path, $0.offset) }, uniquingKeysWith: { a, _ in a })
+        indexOfPath = Dictionary(
+            layers.enumerated().map { ($0.element.path, $0.offset) }, uniquingKeysWith: { a, _ in a })
         let (head, headNodes) = try HeadFinder.present(in: model, table: table)
         self.head = head
         self.headNodes = headNodes

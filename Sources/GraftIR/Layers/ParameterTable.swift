@@ -65,7 +65,9 @@ public struct ParameterTable: Sendable {
             // A table read by position is a parameter, although only a size says which rows are read.
             let isTable =
                 op == "Gather" && !isConstant
-                && node.inputs.first.flatMap { $0 }.map { constants.contains($0) && !sources(of: $0, in: graph).isEmpty }
+                && node.inputs.first.flatMap { $0 }.map {
+                    constants.contains($0) && !sources(of: $0, in: graph).isEmpty
+                }
                     ?? false
             let isPlumbing =
                 ParameterSlots.measures.contains(op) || !isTable && operands.allSatisfy { plumbing.contains($0) }
@@ -87,8 +89,7 @@ public struct ParameterTable: Sendable {
                     continue
                 }
                 assign(input, role: role, node: id, in: graph)
-            } else if let role = looseRole(of: input, at: index, node: node, graph: graph, afterProduct: afterProduct)
-            {
+            } else if let role = looseRole(of: input, at: index, node: node, graph: graph, afterProduct: afterProduct) {
                 assign(input, role: role, node: id, in: graph)
             }
         }

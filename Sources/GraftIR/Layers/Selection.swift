@@ -149,7 +149,8 @@ extension LayerTree {
             result = selection(of: [node])
         }
         if result.isEmpty {
-            let names = layers.map(\.path) + graph.order.map { graph[$0].name }.filter { !$0.isEmpty }
+            let names =
+                layers.map(\.path) + graph.order.map { graph[$0].name }.filter { !$0.isEmpty }
                 + (parameters + statistics).map { graph[$0].name }
             throw SelectorError.noMatch(
                 part: part ?? pattern, reason: "no layer, node or parameter has such a name",
@@ -236,7 +237,9 @@ extension LayerTree {
         for parameter in start.parameters { if let entry = table.entries[parameter] { nodes.insert(entry.node) } }
         var pending = Array(nodes)
         while let node = pending.popLast() {
-            for neighbour in next(model.graph, node) where nodes.insert(neighbour).inserted { pending.append(neighbour) }
+            for neighbour in next(model.graph, node) where nodes.insert(neighbour).inserted {
+                pending.append(neighbour)
+            }
         }
         return selection(of: nodes)
     }

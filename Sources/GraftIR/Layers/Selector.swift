@@ -73,12 +73,14 @@ public enum SelectorError: GraftError, Equatable {
     /// The parts match, but together they select nothing.
     case empty(text: String)
 
+    /// The exit status of a command that this error ends.
     public var exitStatus: ExitStatus {
         switch self {
         case .syntax: .usage
         case .noMatch, .empty: .badInput
         }
     }
+    /// What is wrong, where, and what to do.
     public var description: String {
         switch self {
         case .syntax(let text, let position, let reason):

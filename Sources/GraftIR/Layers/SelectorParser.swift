@@ -14,7 +14,8 @@ extension Selector {
 
     /// The names of the selectors that begin with `@`.
     private static let words = [
-        "@head", "@backbone", "@last", "@first", "@block", "@norm", "@bias", "@weight", "@frozen", "@trainable", "@group",
+        "@head", "@backbone", "@last", "@first", "@block", "@norm", "@bias", "@weight", "@frozen", "@trainable",
+        "@group",
     ]
 
     private struct Parser {

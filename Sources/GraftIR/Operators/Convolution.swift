@@ -163,18 +163,22 @@ enum Convolution: OperatorFamily {
         ]
 
     private static func inferConvolution(_ context: inout InferenceContext) throws {
+        let shape = try outputShape(context, input: 0, weight: 1)
+        if let bias = context.shape(2), let count = bias.counts, let filters = shape?[1].count, count != [filters] {
+            throw context.failure("the bias \(bias) does not fit the \(filters) filters of the weight")
+        }
+        context.setTensor(context.commonElementType(0...1), shape)
+    }
+
+    /// The shape of a convolution of one input with another.
+    static func outputShape(_ context: InferenceContext, input: Int, weight: Int) throws -> SymbolicShape? {
         let attributes = try ConvolutionAttributes(context.node, opset: context.opset)
-        let element = context.commonElementType(0...1)
-        guard let x = context.shape(0) else {
-            context.setTensor(element, nil)
-            return
+        guard let x = context.shape(input) else { return nil }
+        guard let w = context.shape(weight) else {
+            return SymbolicShape(extents: Array(repeating: .unknown, count: x.rank))
         }
-        guard x.rank >= 3 || context.shape(1) == nil else {
+        guard x.rank >= 3 else {
             throw context.failure("the input of a convolution needs at least 3 axes, but its shape is \(x)")
-        }
-        guard let w = context.shape(1) else {
-            context.setTensor(element, SymbolicShape(extents: Array(repeating: .unknown, count: x.rank)))
-            return
         }
         guard w.rank == x.rank else {
             throw context.failure("the input \(x) and the weight \(w) have different ranks")
@@ -187,12 +191,9 @@ enum Convolution: OperatorFamily {
                         + "groups takes \(overflow ? "more" : String(taken))")
             }
         }
-        if let bias = context.shape(2), let count = bias.counts, let filters = w[0].count, count != [filters] {
-            throw context.failure("the bias \(bias) does not fit the \(filters) filters of the weight \(w)")
-        }
         let kernel = SymbolicShape(extents: Array(w.extents.dropFirst(2))).counts ?? attributes.window.kernelShape
         let spatial = try attributes.window.outputExtents(input: Array(x.extents.dropFirst(2)), kernel: kernel)
-        context.setTensor(element, SymbolicShape(extents: [x[0].extent, w[0].extent] + spatial))
+        return SymbolicShape(extents: [x[0].extent, w[0].extent] + spatial)
     }
 
     private static func inferTranspose(_ context: inout InferenceContext) throws {

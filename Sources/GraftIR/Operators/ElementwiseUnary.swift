@@ -87,7 +87,9 @@ enum ElementwiseUnary: OperatorFamily {
             })
     }
 
-    /// A function whose derivative is zero wherever it exists. Whole numbers pass unchanged, except through Sign.
+    /// A function whose derivative is zero wherever it exists.
+    ///
+    /// Whole numbers pass unchanged, except through Sign.
     private static func stepped(_ type: String, _ versions: [Int]) -> OperatorSchema {
         OperatorSchema(
             OperatorName(type), versions: versions, inputs: 1...1, gradient: .none,

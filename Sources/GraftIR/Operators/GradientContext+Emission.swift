@@ -84,7 +84,7 @@ extension GradientContext {
     /// The value in the shape of `like`, which has as many elements.
     public mutating func reshaped(_ value: ValueID, to like: ValueID) -> ValueID {
         if let a = shape(of: value), let b = shape(of: like), a.isKnown, a.extents == b.extents { return value }
-        return emit("Reshape", [value, emit("Shape", [like])])
+        return emitGraft("ReshapeLike", [value, like])
     }
 
     /// The sum over axes, in the way that the model's opset spells it.

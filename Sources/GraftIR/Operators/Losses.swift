@@ -33,7 +33,9 @@ public struct LossAttributes: Sendable {
     }
 }
 
-/// Losses over class scores. The class axis is the second one; further axes are positions (pixels).
+/// Losses over class scores.
+///
+/// The class axis is the second one; further axes are positions (pixels).
 enum Losses: OperatorFamily {
     static let schemas: [OperatorSchema] = [
         // (logits [N, C, ...], labels [N, ...] or probabilities [N, C, ...], weights [C]) -> (loss, probabilities):
@@ -57,6 +59,32 @@ enum Losses: OperatorFamily {
         // (dLoss, probabilities, labels, weights) -> dLogits
         OperatorSchema(
             OperatorName("SoftmaxCrossEntropyGrad", domain: graftDomain), inputs: 3...4,
+            gradient: .unsupported(reason: "second derivatives are not computed"), inference: CommonInference.like(1)),
+        // (logits [N, C, ...], targets of the same shape) -> (loss, probabilities): the mean over samples and classes of
+        // the binary cross-entropy of sigmoid(logits).
+        OperatorSchema(
+            OperatorName("SigmoidCrossEntropy", domain: graftDomain), inputs: 2...2, outputs: 1...2,
+            gradient: .rule { context in
+                guard let probabilities = context.output(1) else {
+                    throw context.failure("the probabilities have no name")
+                }
+                context.setByOperator(
+                    "SigmoidCrossEntropyGrad",
+                    [try context.requiredGradient(), probabilities, try context.requiredInput(1)],
+                    attributes: context.attributes)
+            },
+            inference: { context in
+                if let scores = context.shape(0), let targets = context.shape(1),
+                    scores.plain.unified(with: targets.plain) == nil
+                {
+                    throw context.failure("targets of shape \(targets) do not fit scores of shape \(scores)")
+                }
+                context.setTensor(context.elementType(0), [])
+                context.setType(context.type(0), of: 1)
+            }),
+        // (dLoss, probabilities, targets) -> dLogits
+        OperatorSchema(
+            OperatorName("SigmoidCrossEntropyGrad", domain: graftDomain), inputs: 3...3,
             gradient: .unsupported(reason: "second derivatives are not computed"), inference: CommonInference.like(1)),
         OperatorSchema(
             "SoftmaxCrossEntropyLoss", versions: [12, 13], inputs: 2...3, outputs: 1...2,

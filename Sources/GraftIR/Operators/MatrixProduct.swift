@@ -90,7 +90,9 @@ enum MatrixProduct: OperatorFamily {
         return context.emit("Transpose", [value], attributes: ["perm": .ints(permutation)])
     }
 
-    /// `dA = dY B'`, `dB = A' dY`, summed over axes that broadcasting added. A vector counts as a matrix of one row or
+    /// The gradients are `dA = dY B'` and `dB = A' dY`, summed over axes that broadcasting added.
+    ///
+    /// A vector counts as a matrix of one row or
     /// column.
     private static func matMulGradient(_ context: inout GradientContext) throws {
         let dy = try context.requiredGradient()

@@ -3,11 +3,14 @@ public enum OperatorRegistry {
     /// The families; a new file of operators adds its line here.
     static var families: [any OperatorFamily.Type] {
         [
+            Accumulation.self,
             Activations.self,
             Casting.self,
             Concatenation.self,
             Constants.self,
+            ControlFlow.self,
             Convolution.self,
+            Einsum.self,
             ElementwiseBinary.self,
             ElementwiseUnary.self,
             Expansion.self,
@@ -19,12 +22,17 @@ public enum OperatorRegistry {
             Normalization.self,
             Optimizers.self,
             Pooling.self,
+            Quantization.self,
             Randomness.self,
+            Recurrent.self,
             Reduction.self,
             Resizing.self,
+            Sequences.self,
             ShapeChange.self,
+            Signal.self,
             Slicing.self,
             Softmax.self,
+            Text.self,
         ]
     }
 

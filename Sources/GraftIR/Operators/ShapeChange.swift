@@ -49,6 +49,10 @@ enum ShapeChange: OperatorFamily {
         OperatorSchema(
             "Unsqueeze", versions: [1, 11] + laterVersions, inputs: 1...2, gradient: .rule(backToInput),
             inference: inferUnsqueeze),
+        // (X, like) -> the elements of X in the shape of `like`.
+        OperatorSchema(
+            OperatorName("ReshapeLike", domain: graftDomain), inputs: 2...2, gradient: .rule(backToInput),
+            inference: { context in context.setTensor(context.elementType(0), context.shape(1)?.plain) }),
     ]
 
     private static func backToInput(_ context: inout GradientContext) throws {
