@@ -98,8 +98,9 @@ struct TuningSetup {
         training = contract.samples(dataSet, indices: chosen, augmentation: isVaried ? augmentation : nil)
         validation = held
         let (classes, wanted) = (dataSet.classNames, contract.preprocessing)
+        let isUnnamed = contract.labels == nil
         try model.updateAnnotations { annotations in
-            if annotations.labels == nil, contract.labels == nil { annotations.labels = classes }
+            if annotations.labels == nil, isUnnamed { annotations.labels = classes }
             if let wanted { annotations.preprocessing = wanted.json }
         }
     }
