@@ -71,7 +71,8 @@ public struct AugmentationParameters: Sendable {
         for key in members.keys where !known.contains(key) {
             throw .unknownParameter(
                 augmentation: augmentation, parameter: key,
-                suggestion: known.isEmpty ? "" : Suggestion.sentence(key, in: known) + " Known are \(known.joined(separator: ", ")).")
+                suggestion: known.isEmpty
+                    ? "" : Suggestion.sentence(key, in: known) + " Known are \(known.joined(separator: ", ")).")
         }
     }
 
@@ -93,7 +94,8 @@ public struct AugmentationParameters: Sendable {
         throws(AugmentationError) -> ClosedRange<Double>
     {
         guard let member = members[key] else { return value }
-        guard let numbers = member.array?.map(\.double), numbers.count == 2, let low = numbers[0], let high = numbers[1],
+        guard let numbers = member.array?.map(\.double), numbers.count == 2, let low = numbers[0],
+            let high = numbers[1],
             low <= high, bounds.contains(low), bounds.contains(high)
         else {
             throw .invalid(

@@ -40,7 +40,8 @@ public struct RandomResizedCrop: Augmentation {
     }
 
     /// The part of a picture of the given size that is drawn.
-    package func part(width: Int, height: Int, random: inout CounterRandom) -> (x: Int, y: Int, width: Int, height: Int) {
+    package func part(width: Int, height: Int, random: inout CounterRandom) -> (x: Int, y: Int, width: Int, height: Int)
+    {
         let area = Double(width) * Double(height)
         for _ in 0..<10 {
             let target = area * random.number(in: scale)

@@ -60,7 +60,10 @@ public struct ArrayDataSet: DataSet {
         var description: [SampleInput] = []
         let wanted =
             inputs
-            ?? found.map { Expectation(name: $0.key, elementType: $0.value.elementType, shape: $0.value.shape.dropFirst().map { $0 }) }
+            ?? found.map {
+                Expectation(
+                    name: $0.key, elementType: $0.value.elementType, shape: $0.value.shape.dropFirst().map { $0 })
+            }
         guard !wanted.isEmpty else { throw failure("there is no array besides \"labels\"") }
         for input in wanted {
             let only = wanted.count == 1 && found.count == 1 ? found.values.first : nil
@@ -104,7 +107,8 @@ public struct ArrayDataSet: DataSet {
         let bound = classes?.count ?? 1 << 20
         guard let least = numbers.min(), let greatest = numbers.max(), least >= 0, greatest < bound else {
             throw DataSetError.badArrays(
-                path: path, reason: "\"labels\" must lie in 0..<\(bound), but holds \(numbers.min() ?? 0)...\(numbers.max() ?? 0)")
+                path: path,
+                reason: "\"labels\" must lie in 0..<\(bound), but holds \(numbers.min() ?? 0)...\(numbers.max() ?? 0)")
         }
         return (classes ?? (0...Int(greatest)).map { "\($0)" }, numbers.map { Int($0) })
     }

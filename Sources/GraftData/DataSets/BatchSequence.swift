@@ -69,10 +69,12 @@ private final class BatchQueue: @unchecked Sendable {
         for _ in 0..<workers {
             let reference = Unmanaged.passRetained(self)
             var thread = pthread_t()
-            let status = pthread_create(&thread, nil, { raw in
-                if let raw { Unmanaged<BatchQueue>.fromOpaque(raw).takeRetainedValue().work() }
-                return nil
-            }, reference.toOpaque())
+            let status = pthread_create(
+                &thread, nil,
+                { raw in
+                    if let raw { Unmanaged<BatchQueue>.fromOpaque(raw).takeRetainedValue().work() }
+                    return nil
+                }, reference.toOpaque())
             if status == 0 {
                 pthread_detach(thread)
                 started += 1

@@ -22,7 +22,8 @@ public enum ImageFolder {
     ) throws -> ImageDataSet {
         let folders = try Folder.entries(path).filter(\.isFolder)
         guard !folders.isEmpty else {
-            throw DataSetError.noClasses(path: path, advice: "a folder with a folder of pictures for each class is needed")
+            throw DataSetError.noClasses(
+                path: path, advice: "a folder with a folder of pictures for each class is needed")
         }
         let (classNames, labels) = try ClassList.resolve(
             Set(folders.map(\.name)), modelClasses: modelClasses, path: path)

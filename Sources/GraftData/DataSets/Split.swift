@@ -31,7 +31,8 @@ public struct Split: Sendable, Equatable {
             for sample in order.prefix(min(max(wanted, 1), samples.count - 1)) { isValidation[sample] = true }
         }
         return Split(
-            training: labels.indices.filter { !isValidation[$0] }, validation: labels.indices.filter { isValidation[$0] })
+            training: labels.indices.filter { !isValidation[$0] },
+            validation: labels.indices.filter { isValidation[$0] })
     }
 
     /// At most `count` samples of each class, out of `candidates` (all samples where nil), in order.

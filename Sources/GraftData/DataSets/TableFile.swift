@@ -23,7 +23,8 @@ public enum TableFile {
         try CSV.read(path: path, limits: limits) { line, fields in
             if let first = rows.first, first.fields.count != fields.count {
                 throw DataSetError.badTable(
-                    path: path, line: line, reason: "\(fields.count) columns, but the first row has \(first.fields.count)")
+                    path: path, line: line,
+                    reason: "\(fields.count) columns, but the first row has \(first.fields.count)")
             }
             guard rows.count < limits.objectCount else {
                 throw DataSetError.badTable(path: path, line: line, reason: "more rows than the limit object-count")
@@ -42,7 +43,8 @@ public enum TableFile {
             throw DataSetError.badTable(path: path, line: nil, reason: "the table has a header but no rows")
         }
         guard sample.count >= 2 else {
-            throw DataSetError.badTable(path: path, line: first.line, reason: "a label and at least one other column are needed")
+            throw DataSetError.badTable(
+                path: path, line: first.line, reason: "a label and at least one other column are needed")
         }
         let pathColumn =
             header?.firstIndex(where: pathNames.contains) ?? sample.firstIndex(where: ImageFormat.isPictureName)

@@ -10,7 +10,8 @@ extension Preprocessing {
         } else {
             let plan = Placement(of: image, in: self)
             let resized = FloatImage(resizing: image, width: plan.width, height: plan.height, filter: filter)
-            normalize(resized.cropped(x: plan.x, y: plan.y, width: width, height: height, fill: plan.fill), into: target)
+            normalize(
+                resized.cropped(x: plan.x, y: plan.y, width: width, height: height, fill: plan.fill), into: target)
         }
     }
 
@@ -45,9 +46,9 @@ extension Preprocessing {
     /// The picture in gray or in colour, as the model needs; the order of colours is left to ``normalize(_:into:)``.
     func inModelChannels(_ image: Image) -> Image { channels == .gray ? image.gray : image }
 
-    /// Writes a picture of the model's size as numbers. Gray pictures fill all channels.
+    /// Writes a picture of the model's size as numbers.
     ///
-    /// Each of the 256 values of a channel is computed once, in double precision, and rounded to float.
+    /// Gray pictures fill all channels. Each of the 256 values of a channel is computed once, in double precision, and rounded to float.
     func normalize(_ image: Image, into target: UnsafeMutableBufferPointer<Float>) {
         precondition(image.width == width && image.height == height && target.count == sampleCount)
         let count = channels.count

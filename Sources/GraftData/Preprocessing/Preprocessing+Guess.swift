@@ -49,7 +49,9 @@ extension Preprocessing {
             evidence.elementType.isFloatingPoint || evidence.elementType.isInteger
         else { return nil }
         result.elementType = evidence.elementType
-        let assumed = height == nil || width == nil ? "; the size is not fixed in the model, \(size.height) x \(size.width) is assumed" : ""
+        let assumed =
+            height == nil || width == nil
+            ? "; the size is not fixed in the model, \(size.height) x \(size.width) is assumed" : ""
         return (result, "\(preset.name): \(because)\(assumed)")
     }
 
@@ -82,9 +84,9 @@ extension Preprocessing {
     private struct Family {
         let name: String
         let preset: PreprocessingPreset
-        /// One of these parts must occur ...
+        /// Parts of which one must occur.
         let parts: [String]
-        /// ... and all of these.
+        /// Parts that must all occur.
         var also: [String] = []
 
         func matches(_ names: [String]) -> Bool {

@@ -80,7 +80,9 @@ extension Preprocessing {
         static func unknown(_ value: String, key: String, choices: [String]) -> PreprocessingError {
             .invalid(
                 key: key,
-                reason: "\"\(value)\" is not one of \(choices.joined(separator: ", ")).\(Suggestion.sentence(value, in: choices))")
+                reason:
+                    "\"\(value)\" is not one of \(choices.joined(separator: ", ")).\(Suggestion.sentence(value, in: choices))"
+            )
         }
 
         func value<T>(_ key: String, _ kind: String, _ read: (JSON) -> T?) throws(PreprocessingError) -> T? {

@@ -62,7 +62,8 @@ public struct Preprocessing: Sendable, Equatable {
     ///
     /// - Throws: ``PreprocessingError`` where the parts contradict each other.
     public init(
-        height: Int, width: Int, resize: Resize = .stretch, filter: ResamplingFilter = .bilinear, antialias: Bool = true,
+        height: Int, width: Int, resize: Resize = .stretch, filter: ResamplingFilter = .bilinear,
+        antialias: Bool = true,
         scale: Double = 1, mean: [Double]? = nil, std: [Double]? = nil, channels: Channels = .rgb,
         layout: Layout = .nchw, elementType: ElementType = .float32
     ) throws(PreprocessingError) {
