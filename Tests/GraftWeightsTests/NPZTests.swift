@@ -128,13 +128,13 @@ import Testing
         try Fixtures.withTemporaryFolder { folder in
             let path = "\(folder)/damaged.npz"
             for count in 0..<bytes.count {
-                try AtomicFile.write(bytes[..<count], to: path)
+                try writeFile(bytes[..<count], to: path)
                 #expect(throws: ZipError.self, "\(count) bytes") { try NPZ.read(path: path) }
             }
             for bit in 0..<(bytes.count * 8) {
                 var damaged = bytes
                 damaged[bit / 8] ^= 1 << (bit % 8)
-                try AtomicFile.write(damaged, to: path)
+                try writeFile(damaged, to: path)
                 // Time stamps and names are not covered by the checksum; the array always is.
                 if let arrays = try? NPZ.read(path: path), let tensor = arrays.values.first {
                     #expect(try tensor.elements(as: Float.self) == [0, 1, 2], "bit \(bit)")
@@ -148,13 +148,13 @@ import Testing
         try Fixtures.withTemporaryFolder { folder in
             let path = "\(folder)/damaged.npy"
             for count in 0..<bytes.count {
-                try AtomicFile.write(bytes[..<count], to: path)
+                try writeFile(bytes[..<count], to: path)
                 #expect(throws: NPYError.self, "\(count) bytes") { try NPY.read(path: path) }
             }
             for bit in 0..<(128 * 8) {
                 var damaged = bytes
                 damaged[bit / 8] ^= 1 << (bit % 8)
-                try AtomicFile.write(damaged, to: path)
+                try writeFile(damaged, to: path)
                 if let tensor = try? NPY.read(path: path) { #expect(tensor.byteCount == 96, "bit \(bit)") }
             }
         }

@@ -8,10 +8,13 @@ package enum KernelRegistry {
     /// The families; a new file of kernels adds its line here.
     static var families: [any KernelFamily.Type] {
         [
+            ActivationGradientKernels.self,
             ActivationKernels.self,
             ArithmeticKernels.self,
+            BatchNormTrainingKernels.self,
             CastKernels.self,
             ComparisonKernels.self,
+            ConvolutionGradientKernels.self,
             ConvolutionKernels.self,
             CrossEntropyKernels.self,
             DropoutTrainingKernels.self,
@@ -23,6 +26,7 @@ package enum KernelRegistry {
             NormalizationKernels.self,
             OptimizerStepKernels.self,
             PaddingKernels.self,
+            PoolingGradientKernels.self,
             PoolingKernels.self,
             ReduceToKernels.self,
             ReductionKernels.self,

@@ -121,7 +121,8 @@ final class StageRun {
                 rates: rates, cohortSteps: run.state.cohortSteps, seed: recipe.seed, draw: run.state.batches)
             let features = try samples.batch(part, epoch: versionOfSamples, varied: varies)
             let labels = part.map { run.settings.training.labels[$0] }
-            loss += share
+            loss +=
+                share
                 * (try program.step(
                     features, labels: labels, clock: now, isFirst: first == members.startIndex, share: share))
             run.state.batches += 1
