@@ -16,7 +16,9 @@ struct FeatureBoundary {
     /// - Parameters:
     ///   - targets: the values that the rest leads to: the loss.
     ///   - changing: the values that change from step to step: parameters that train, statistics that follow batches.
-    init(in graph: Graph, towards targets: [ValueID], changing: Set<ValueID>) {
+    ///   - source: the network itself. Only its nodes are of the prefix: what the reverse pass makes of a feature, such as
+    ///     its transpose, is no value that an evaluation could start from.
+    init(in graph: Graph, towards targets: [ValueID], changing: Set<ValueID>, source: Graph) {
         var needed = Set<NodeID>()
         var pending = targets.compactMap { graph[$0].producer }
         var read = Set(targets)
@@ -34,7 +36,8 @@ struct FeatureBoundary {
         for id in graph.order where needed.contains(id) {
             let operands = Self.operands(of: id, in: graph)
             let outputs = graph[id].outputs.compactMap { $0 }
-            let isUnsettled = Self.isRandom(graph[id]) || operands.contains { unsettled.contains($0) }
+            let isUnsettled =
+                !source.contains(id) || Self.isRandom(graph[id]) || operands.contains { unsettled.contains($0) }
             if operands.contains(where: { fromData.contains($0) }) { fromData.formUnion(outputs) }
             if isUnsettled {
                 unsettled.formUnion(outputs)

@@ -62,7 +62,8 @@ package final class StageProgram {
         let scalars = Array(graph.rates.values) + Array(graph.cohortSteps.values)
         let moving = Set(graph.kept.map(\.value)).union(stage.trainable)
         boundary = FeatureBoundary(
-            in: ir, towards: [graph.loss] + graph.kept.map(\.update), changing: moving.union(clock).union(scalars))
+            in: ir, towards: [graph.loss] + graph.kept.map(\.update), changing: moving.union(clock).union(scalars),
+            source: source.graph)
         boundaryNames = boundary.values.map { ir[$0].name }
         labelsName = ir[graph.labels].name
         lossName = ir[graph.loss].name

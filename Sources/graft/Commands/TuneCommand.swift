@@ -148,7 +148,7 @@ final class TuningMonitor {
         case .validation(let record):
             progress?.finish()
             let figures = record.figures.map { "\($0.key) \(Format.decimal($0.value, digits: 4))" }
-            Console.note("  epoch \(record.epoch + 1): \(figures.joined(separator: ", "))\(record.isBest ? " ← best" : "")")
+            Console.note("  epoch \(record.epoch): \(figures.joined(separator: ", "))\(record.isBest ? " ← best" : "")")
         case .stageEnd(let name, let kept, let early):
             finish()
             Console.note("  \(name) \(early ? "stopped early" : "done"); the weights of step \(kept) are kept")
