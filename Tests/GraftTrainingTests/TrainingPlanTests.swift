@@ -129,7 +129,7 @@ import Testing
         ])
         let plan = try TrainingPlan(recipe, for: model, samples: 64)
         let table = plan.table()
-        for text in ["head", "3 epochs, 6 steps", "1.5e-04", "7.5e-05", "batch normalization: inference"] {
+        for text in ["head", "3 epochs, 6 steps", "0.00015", "7.5e-05", "batch normalization: inference"] {
             #expect(table.contains(text), "\(text) is missing in\n\(table)")
         }
         #expect(plan.json()["stages"]?[1]?["groups"]?.array?.count == plan.stages[1].groups.count)

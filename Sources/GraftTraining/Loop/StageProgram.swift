@@ -58,12 +58,14 @@ package final class StageProgram {
             self.sums = nil
         }
         let ir = graph.model.graph
+        // An input with a stored default is a weight, as files before IR version 4 list them.
+        let data = source.graph.inputs.filter { !source.graph[$0].isInitializer }
         let clock = [graph.labels] + [graph.seed, graph.step].compactMap { $0 }
         let scalars = Array(graph.rates.values) + Array(graph.cohortSteps.values)
         let moving = Set(graph.kept.map(\.value)).union(stage.trainable)
         boundary = FeatureBoundary(
-            in: ir, towards: [graph.loss] + graph.kept.map(\.update), changing: moving.union(clock).union(scalars),
-            source: source.graph)
+            in: ir, towards: [graph.loss] + graph.kept.map(\.update), inputs: data, network: graph.network,
+            changing: moving.union(clock).union(scalars))
         boundaryNames = boundary.values.map { ir[$0].name }
         labelsName = ir[graph.labels].name
         lossName = ir[graph.loss].name
@@ -107,7 +109,7 @@ package final class StageProgram {
             prefixSession = nil
         } else {
             var prefixOptions = PlanOptions()
-            prefixOptions.inputs = source.graph.inputs.filter { !source.graph[$0].isInitializer }
+            prefixOptions.inputs = data
             prefixOptions.outputs = boundary.values
             prefixSession = try Session(Plan(ir, opsets: graph.model.opsets, options: prefixOptions))
         }

@@ -63,7 +63,8 @@ final class StageRun {
         guard try prepare() else { return false }
         if run.state.step == 0, run.before == nil { run.before = try evaluate() }
         var endedEarly = false
-        while run.state.stepInStage < steps && !endedEarly {
+        // A run that stopped right after the last step of a pass has its validation still to come.
+        while (run.state.stepInStage < steps || run.state.stepInEpoch > 0) && !endedEarly {
             guard try epoch() else { return false }
             endedEarly = try validate()
         }

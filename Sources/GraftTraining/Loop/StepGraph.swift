@@ -29,6 +29,8 @@ struct StepGraph {
     let step: ValueID?
     /// Parameters, slots, running statistics and sums of gradients, with what replaces them.
     private(set) var kept: [Kept] = []
+    /// The nodes of the network itself, without loss, gradients and updates.
+    let network: Set<NodeID>
     /// The parameters that the loss does not depend on.
     private(set) var unreached: [ValueID] = []
     /// The gradient of each parameter.
@@ -48,6 +50,7 @@ struct StepGraph {
         model = form.model
         (seed, step) = (form.seed, form.step)
         let scores = try Scores.find(behind: output, in: &model)
+        network = Set(model.graph.order)
         labels = model.graph.addInput(model.graph.uniqueValueName("graft.labels"), type: .tensor(.int64))
         var weights: ValueID?
         if let classWeights {
