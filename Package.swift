@@ -93,7 +93,9 @@ let package = Package(
         tests(
             "GraftSurgeryTests",
             ["GraftSurgery", "GraftRuntime", "GraftONNX", "GraftIR", "GraftCore"]),
-        tests("GraftAutodiffTests", ["GraftAutodiff", "GraftRuntime", "GraftIR", "GraftCore"]),
+        tests(
+            "GraftAutodiffTests",
+            ["GraftAutodiff", "GraftRuntime", "GraftONNX", "GraftIR", "GraftCore", "GraftWeights"]),
         tests("GraftRuntimeTests", ["GraftRuntime", "GraftONNX", "GraftIR", "GraftCore", "GraftWeights"]),
         tests("GraftDataTests", ["GraftData", "GraftCore", "GraftWeights"]),
         tests(

@@ -19,10 +19,12 @@ package enum KernelRegistry {
             CrossEntropyKernels.self,
             DropoutTrainingKernels.self,
             ElementwiseKernels.self,
+            GatherGradientKernels.self,
             GatherKernels.self,
             MatrixProductKernels.self,
             MiscellaneousKernels.self,
             MovementKernels.self,
+            NormalizationGradientKernels.self,
             NormalizationKernels.self,
             OptimizerStepKernels.self,
             PaddingKernels.self,
@@ -32,6 +34,7 @@ package enum KernelRegistry {
             ReductionKernels.self,
             ReshapingKernels.self,
             ResizingKernels.self,
+            SoftmaxGradientKernels.self,
             SoftmaxKernels.self,
         ]
     }

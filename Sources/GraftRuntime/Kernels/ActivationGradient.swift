@@ -1,3 +1,4 @@
+import COneDNN
 import GraftCore
 import GraftIR
 
@@ -10,28 +11,88 @@ import Glibc
 /// Relu, Sigmoid and Tanh read their result Y, the others their input X.
 enum ActivationGradientKernels: KernelFamily {
     static var definitions: [KernelDefinition] {
-        [
-            gradient("Relu") { _ in { $1 > 0 ? $0 : 0 } },
+        simple + withExponentials + [
             .function("ClipGrad", domain: graftDomain, widens: true) { context in
                 let low = context.has(2) ? try context.numbers(2).first ?? -.infinity : -.infinity
                 let high = context.has(3) ? try context.numbers(3).first ?? .infinity : .infinity
                 try map(context) { $1 >= low && $1 <= high ? $0 : 0 }
             },
+            .function("PReluGrad", domain: graftDomain, widens: true, run: prelu),
         ]
     }
 
-    /// A gradient of dY and one more operand; `prepare` reads the settings once.
-    private static func gradient(
-        _ type: String, _ prepare: @escaping @Sendable (Attributes) -> (@Sendable (Float, Float) -> Float)
+    private static var simple: [KernelDefinition] {
+        [
+            .function("ReluGrad", domain: graftDomain, widens: true) { try map($0) { $1 > 0 ? $0 : 0 } },
+            .function("SigmoidGrad", domain: graftDomain, widens: true) { try map($0) { $0 * $1 * (1 - $1) } },
+            .function("TanhGrad", domain: graftDomain, widens: true) { try map($0) { $0 * (1 - $1 * $1) } },
+            .function("SoftsignGrad", domain: graftDomain, widens: true) { context in
+                try map(context) { dy, x in
+                    let width = 1 + abs(x)
+                    return dy / (width * width)
+                }
+            },
+            .function("HardSwishGrad", domain: graftDomain, widens: true) { context in
+                try map(context) { dy, x in
+                    let slope = x * (1 / 3) + 0.5
+                    return x <= -3 ? 0 : x < 3 ? dy * slope : dy
+                }
+            },
+            .function(
+                "LeakyReluGrad", domain: graftDomain, widens: true, prepare: { $0.attributes.float("alpha") ?? 0.01 },
+                run: { alpha, context in try map(context) { $1 > 0 ? $0 : $0 * alpha } }),
+            .function(
+                "HardSigmoidGrad", domain: graftDomain, widens: true,
+                prepare: { ($0.attributes.float("alpha") ?? 0.2, $0.attributes.float("beta") ?? 0.5) },
+                run: { settings, context in
+                    let (alpha, beta) = settings
+                    try map(context) { dy, x in
+                        let y = alpha * x + beta
+                        return y > 0 && y < 1 ? dy * alpha : 0
+                    }
+                }),
+            .function(
+                "SeluGrad", domain: graftDomain, widens: true,
+                prepare: {
+                    (
+                        $0.attributes.float("alpha") ?? 1.67326319217681884765625,
+                        $0.attributes.float("gamma") ?? 1.05070102214813232421875
+                    )
+                },
+                run: { settings, context in
+                    let (alpha, gamma) = settings
+                    try map(context) { dy, x in dy * gamma * (x > 0 ? 1 : alpha * expf(x)) }
+                }),
+            .function(
+                "CeluGrad", domain: graftDomain, widens: true, prepare: { $0.attributes.float("alpha") ?? 1 },
+                run: { alpha, context in try map(context) { dy, x in x > 0 ? dy : dy * expf(x / alpha) } }),
+        ]
+    }
+
+    /// Those that oneDNN computes from X.
+    private static var withExponentials: [KernelDefinition] {
+        [
+            oneDNN("Elu") { Activation(GDNN_ELU, alpha: $0.float("alpha") ?? 1) },
+            oneDNN("Softplus") { _ in Activation(GDNN_SOFTPLUS) },
+            oneDNN("Gelu") {
+                Activation($0.string("approximate") == "tanh" ? GDNN_GELU_TANH : GDNN_GELU_ERF)
+            },
+            oneDNN("Swish") { Activation(GDNN_SWISH, alpha: $0.float("alpha") ?? 1) },
+            oneDNN("Mish") { _ in Activation(GDNN_MISH) },
+        ]
+    }
+
+    private static func oneDNN(
+        _ type: String, _ activation: @escaping @Sendable (Attributes) -> Activation
     ) -> KernelDefinition {
-        .function(
-            "\(type)Grad", domain: graftDomain, widens: true, prepare: { prepare($0.attributes) },
-            run: { function, context in try map(context, function) })
+        KernelDefinition("\(type)Grad", domain: graftDomain, widens: true) { node in
+            ActivationGradientKernel(activation(node.attributes))
+        }
     }
 
     /// Computes output 0 from inputs 0 and 1 of one shape.
     @inline(__always)
-    static func map(_ context: KernelContext, _ function: (Float, Float) -> Float) throws {
+    private static func map(_ context: KernelContext, _ function: (Float, Float) -> Float) throws {
         let layout = try context.matchLayouts(0, 1)
         let shape = try context.input(0).shape
         let y = try context.output(0, reusing: 0, .float32, shape, layout: layout)
@@ -39,6 +100,60 @@ enum ActivationGradientKernels: KernelFamily {
         Parallel.forEachRange(y.count, grain: 8192) { range in
             for index in range { target[index] = function(a[index], b[index]) }
         }
+    }
+
+    /// `PReluGrad(dY, X, slope) → (dX, dSlope)`.
+    private static func prelu(_ context: KernelContext) throws {
+        let (dy, x, slope) = (
+            try context.plain(0, .float32), try context.plain(1, .float32), try context.plain(2, .float32)
+        )
+        guard dy.shape == x.shape, try Broadcast.shape([x.shape, slope.shape]) == x.shape else {
+            throw KernelFailure("a slope of shape \(slope.shape) does not broadcast to \(x.shape)")
+        }
+        let dx = try context.output(0, .float32, x.shape)
+        let full = try context.temporary(.float32, x.shape)
+        let walk = Broadcast([x, slope], shape: x.shape, layout: .rowMajor)
+        let (p, q, s, first, second) = (dy.floats, x.floats, slope.floats, dx.floats, full.floats)
+        let step = walk.innerStride(1)
+        walk.forEachRun { position, _, offset, count in
+            for index in 0..<count {
+                let (gradient, value) = (p[position + index], q[position + index])
+                first[position + index] = value > 0 ? gradient : gradient * s[offset + index * step]
+                second[position + index] = value > 0 ? 0 : gradient * value
+            }
+        }
+        try ReduceToKernels.reduce(context, full, to: slope.shape, output: 1)
+    }
+}
+
+/// The gradient of an element-wise function of X through oneDNN.
+final class ActivationGradientKernel: Kernel {
+    private let activation: Activation
+    private var primitives: [(count: Int, primitive: Primitive)] = []
+
+    init(_ activation: Activation) { self.activation = activation }
+
+    func run(_ context: KernelContext) throws {
+        let layout = try context.matchLayouts(0, 1)
+        let (dy, x) = (try context.input(0), try context.input(1))
+        let dx = try context.output(0, .float32, dy.shape, layout: layout)
+        guard dx.count > 0 else { return }
+        try primitive(dx.count).run(
+            context.arena, (GDNN_ARG_SRC, x.pointer), (GDNN_ARG_DIFF_DST, dy.pointer), (GDNN_ARG_DIFF_SRC, dx.pointer))
+    }
+
+    private func primitive(_ count: Int) throws -> Primitive {
+        if let found = primitives.first(where: { $0.count == count }) { return found.primitive }
+        let layout = try MemoryDescriptor.strided(.float32, [count])
+        let made = try Primitive.make {
+            gdnn_eltwise(
+                $0, Int32(GDNN_BACKWARD_DATA.rawValue), Int32(activation.algorithm.rawValue), activation.alpha,
+                activation.beta, layout.handle, layout.handle)
+        }
+        guard let made else { throw KernelFailure("oneDNN lacks the gradient of this element-wise function") }
+        if primitives.count >= 16 { primitives.removeFirst() }
+        primitives.append((count, made))
+        return made
     }
 }
 

@@ -1,19 +1,16 @@
 import GraftCore
 import GraftIR
 
-/// Gather, and the addition of gradients to the rows that were gathered.
+/// Gather.
 enum GatherKernels: KernelFamily {
     static var definitions: [KernelDefinition] {
         [
-            .function("Gather", prepare: { $0.attributes.int("axis") ?? 0 }, run: { try gather($1, axis: $0) }),
-            .function(
-                "GatherGrad", domain: graftDomain, prepare: { $0.attributes.int("axis") ?? 0 },
-                run: { try gatherGradient($1, axis: $0) }),
+            .function("Gather", prepare: { $0.attributes.int("axis") ?? 0 }, run: { try gather($1, axis: $0) })
         ]
     }
 
     /// The positions that an index tensor names along an axis.
-    private static func positions(_ context: KernelContext, _ input: Int, length: Int) throws -> [Int] {
+    static func positions(_ context: KernelContext, _ input: Int, length: Int) throws -> [Int] {
         try context.integers(input).map { index in
             let position = index < 0 ? index + length : index
             guard position >= 0, position < length else {
@@ -51,33 +48,6 @@ enum GatherKernels: KernelFamily {
             for index in range {
                 let (row, place) = (index / places.count, places[index % places.count])
                 (target + index * bytes).copyMemory(from: source + (row * length + place) * bytes, byteCount: bytes)
-            }
-        }
-    }
-
-    /// The gradient of Gather's data: inputs dY, indices, data (for its shape).
-    private static func gatherGradient(_ context: KernelContext, axis givenAxis: Int) throws {
-        let dy = try context.plain(0, .float32)
-        let shape = try context.input(2).shape
-        let axis = try normalizedAxis(givenAxis, rank: shape.count)
-        let length = shape[axis]
-        let places = try positions(context, 1, length: length)
-        let outer = shape[..<axis].reduce(1, *)
-        let inner = shape[(axis + 1)...].reduce(1, *)
-        guard dy.count == outer * places.count * inner else {
-            throw KernelFailure("a gradient of shape \(dy.shape) does not fit")
-        }
-        let dx = try context.output(0, .float32, shape)
-        dx.floats.update(repeating: 0, count: dx.count)
-        let (source, target) = (dy.floats, dx.floats)
-        // One thread adds all rows of its part of the inner axis, so the order of additions never changes.
-        Parallel.forEachRange(inner, grain: max(1, 8192 / max(1, outer * places.count))) { columns in
-            for row in 0..<outer {
-                for (index, place) in places.enumerated() {
-                    let from = source + (row * places.count + index) * inner
-                    let to = target + (row * length + place) * inner
-                    for column in columns { to[column] += from[column] }
-                }
             }
         }
     }

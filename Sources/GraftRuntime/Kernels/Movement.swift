@@ -28,6 +28,7 @@ enum MovementKernels: KernelFamily {
                         starts: try context.integers(1), ends: try context.integers(2),
                         axes: try context.optionalIntegers(3), steps: try context.optionalIntegers(4)))
             },
+            .function("SliceGrad", domain: graftDomain, run: sliceGradient),
             .function("Expand") { context in
                 let x = try context.plain(0)
                 let shape = try Broadcast.shape([x.shape, try context.integers(1)])
@@ -166,8 +167,8 @@ enum MovementKernels: KernelFamily {
         let steps: [Int]?
     }
 
-    static func slice(_ context: KernelContext, _ settings: SliceSettings) throws {
-        let x = try context.input(0)
+    /// The shape of a slice of a tensor, and where its elements lie in the tensor.
+    static func resolve(_ settings: SliceSettings, _ x: RuntimeTensor) throws -> (shape: [Int], view: StridedView) {
         let axes = try normalizedAxes(settings.axes ?? Array(settings.starts.indices), rank: x.rank)
         let steps = settings.steps ?? Array(repeating: 1, count: axes.count)
         guard settings.starts.count == axes.count, settings.ends.count == axes.count, steps.count == axes.count else {
@@ -193,7 +194,13 @@ enum MovementKernels: KernelFamily {
             view.offset += start * own[axis]
             view.strides[axis] = own[axis] &* step
         }
-        if shape == x.shape, steps.allSatisfy({ $0 == 1 }) {
+        return (shape, view)
+    }
+
+    static func slice(_ context: KernelContext, _ settings: SliceSettings) throws {
+        let x = try context.input(0)
+        let (shape, view) = try resolve(settings, x)
+        if shape == x.shape, view.strides == x.strides {
             context.set(0, x)
             return
         }
@@ -203,6 +210,25 @@ enum MovementKernels: KernelFamily {
             width: x.elementType.byteWidth, shape: order.map { shape[$0] }, from: x.pointer,
             StridedView(offset: view.offset, strides: order.map { view.strides[$0] }), to: result.pointer,
             StridedView(strides: order.map { result.strides[$0] }))
+    }
+
+    /// `SliceGrad(dY, X, starts, ends, axes, steps) → dX`: dY where the slice was, zeros around.
+    static func sliceGradient(_ context: KernelContext) throws {
+        let settings = SliceSettings(
+            starts: try context.integers(2), ends: try context.integers(3), axes: try context.optionalIntegers(4),
+            steps: try context.optionalIntegers(5))
+        let dy = try context.input(0)
+        let dx = try context.output(0, dy.elementType, try context.input(1).shape, layout: dy.layout)
+        let (shape, view) = try resolve(settings, dx)
+        guard shape == dy.shape else {
+            throw KernelFailure("a gradient of shape \(dy.shape) does not fit a slice of shape \(shape)")
+        }
+        dx.pointer.initializeMemory(as: UInt8.self, repeating: 0, count: dx.byteCount)
+        let order = dy.memoryOrder
+        try copyStrided(
+            width: dy.elementType.byteWidth, shape: order.map { shape[$0] }, from: dy.pointer,
+            StridedView(strides: order.map { dy.strides[$0] }), to: dx.pointer,
+            StridedView(offset: view.offset, strides: order.map { view.strides[$0] }))
     }
 
     // MARK: Expand, Tile, DepthToSpace

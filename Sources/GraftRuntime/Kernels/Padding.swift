@@ -28,6 +28,8 @@ enum PaddingKernels: KernelFamily {
                     try pad(
                         context, mode, try context.integers(1), axes: try normalizedAxes(axes, rank: rank), fill: fill)
                 }),
+            .function(
+                "PadGrad", domain: graftDomain, prepare: { try Mode($0) }, run: { try gradient($1, $0) }),
         ]
     }
 
@@ -113,6 +115,41 @@ enum PaddingKernels: KernelFamily {
             target.offset += max(0, begin[axis]) * to[axis]
         }
         try copyStrided(width: width, shape: lengths, from: x.pointer, source, to: y.pointer, target)
+    }
+
+    /// `PadGrad(dY, pads, axes) → dX`: each element of dY is added to the element that it was copied from.
+    private static func gradient(_ context: KernelContext, _ mode: Mode) throws {
+        var dy = try context.input(0)
+        let pads = try context.integers(1)
+        let axes = try normalizedAxes(try context.optionalIntegers(2) ?? Array(0..<dy.rank), rank: dy.rank)
+        guard pads.allSatisfy({ abs($0) < 1 << 32 }) else { throw KernelFailure("pads \(pads) are out of range") }
+        if mode == .constant { return try pad(context, .constant, pads.map { -$0 }, axes: axes, fill: nil) }
+        guard dy.elementType == .float32, pads.count == 2 * axes.count else {
+            throw KernelFailure("elements of type \(dy.elementType.name), or pads that do not fit")
+        }
+        for (index, axis) in axes.enumerated() {
+            let (begin, end) = (pads[index], pads[index + axes.count])
+            let (outer, length, inner) = dy.around(axis)
+            let size = length - begin - end
+            guard size >= 0 else { throw KernelFailure("pads \(pads) do not fit the shape \(dy.shape)") }
+            var shape = dy.shape
+            shape[axis] = size
+            let dx = try context.temporary(.float32, shape, layout: dy.layout)
+            dx.floats.update(repeating: 0, count: dx.count)
+            let places = try (0..<length).map { try place($0 - begin, size, mode) }
+            let (source, target) = (dy.floats, dx.floats)
+            Parallel.forEachRange(outer, grain: max(1, 8192 / max(1, length * inner))) { rows in
+                for row in rows {
+                    for (position, place) in places.enumerated() {
+                        let from = source + (row * length + position) * inner
+                        let to = target + (row * size + place) * inner
+                        for column in 0..<inner { to[column] += from[column] }
+                    }
+                }
+            }
+            dy = dx
+        }
+        context.set(0, dy)
     }
 
     private static func place(_ position: Int, _ length: Int, _ mode: Mode) throws -> Int {

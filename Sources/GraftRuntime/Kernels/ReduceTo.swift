@@ -6,15 +6,20 @@ enum ReduceToKernels: KernelFamily {
     static var definitions: [KernelDefinition] {
         [
             .function("ReduceTo", domain: graftDomain) { context in
-                let target = try context.input(1).shape
-                let source = try context.plain(0)
-                switch source.elementType {
-                case .float32: try reduce(context, source, to: target, Float.self)
-                case .float64: try reduce(context, source, to: target, Double.self)
-                default: throw KernelFailure("sums of \(source.elementType.name) are not supported")
-                }
-            },
+                try reduce(context, try context.plain(0), to: try context.input(1).shape, output: 0)
+            }
         ]
+    }
+
+    /// Makes an output: a row-major tensor summed over the axes that `target` was broadcast along.
+    static func reduce(
+        _ context: KernelContext, _ source: RuntimeTensor, to target: [Int], output: Int
+    ) throws {
+        switch source.elementType {
+        case .float32: try reduce(context, source, to: target, output, Float.self)
+        case .float64: try reduce(context, source, to: target, output, Double.self)
+        default: throw KernelFailure("sums of \(source.elementType.name) are not supported")
+        }
     }
 
     /// Runs of neighbouring axes that are all repeated or all kept, outermost first.
@@ -58,14 +63,15 @@ enum ReduceToKernels: KernelFamily {
     }
 
     private static func reduce<Number: BinaryFloatingPoint>(
-        _ context: KernelContext, _ source: RuntimeTensor, to target: [Int], _ type: Number.Type
+        _ context: KernelContext, _ source: RuntimeTensor, to target: [Int], _ output: Int,
+        _ type: Number.Type
     ) throws {
         if source.shape == target {
-            context.set(0, source)
+            context.set(output, source)
             return
         }
         let groups = try Groups(wide: source.shape, narrow: target)
-        let result = try context.output(0, source.elementType, target)
+        let result = try context.output(output, source.elementType, target)
         let (x, y) = (source.typed(Number.self), result.typed(Number.self))
         let sums = try context.temporary(.float64, [max(1, result.count)]).typed(Double.self)
         for index in 0..<result.count { sums[index] = 0 }
