@@ -87,7 +87,7 @@ import Testing
         #expect(pipeline.steps.map { type(of: $0).name } == ["crop", "flip", "erase", "colour", "rotate"])
         let again = try AugmentationPipeline(json: pipeline.json)
         #expect(again.json == pipeline.json)
-        #expect(try AugmentationPipeline(json: nil).steps.isEmpty)
+        #expect(try AugmentationPipeline(json: .null).steps.isEmpty)
     }
 
     @Test func whatIsWrongInARecipeIsNamed() throws {
