@@ -30,7 +30,9 @@ public struct Safetensors: Sendable {
             guard let count = LittleEndian(bytes: file.bytes).int64(0) else {
                 throw bad("its first eight bytes are not the length of a header")
             }
-            guard count <= min(Self.headerBound, limits.textBytes) else { throw bad("a header of \(count) bytes is too long") }
+            guard count <= min(Self.headerBound, limits.textBytes) else {
+                throw bad("a header of \(count) bytes is too long")
+            }
             guard let range = Checked.range(offset: 8, count: count, within: file.count) else {
                 throw bad("its header of \(count) bytes is cut off")
             }

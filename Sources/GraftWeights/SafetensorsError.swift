@@ -11,8 +11,10 @@ public enum SafetensorsError: GraftError, Equatable {
     /// The tensor cannot be written.
     case cannotWrite(tensor: String, reason: String)
 
+    /// The exit status of a command that this error ends.
     public var exitStatus: ExitStatus { .badInput }
 
+    /// What is wrong, where, and what to do.
     public var description: String {
         switch self {
         case .badHeader(let path, let reason): "\(path): not a safetensors file: \(reason)"

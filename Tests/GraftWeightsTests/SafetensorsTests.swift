@@ -33,7 +33,8 @@ import Testing
         let file = try Safetensors(path: types)
         try Fixtures.withTemporaryFolder { folder in
             let path = "\(folder)/copy.safetensors"
-            let shuffled = OrderedDictionary(file.tensors.reversed().map { ($0.key, $0.value) }, uniquingKeysWith: { $1 })
+            let shuffled = OrderedDictionary(
+                file.tensors.reversed().map { ($0.key, $0.value) }, uniquingKeysWith: { $1 })
             try Safetensors(tensors: shuffled, metadata: file.metadata).write(to: path)
             #expect(try fileBytes(path) == fileBytes(types))
         }
@@ -71,7 +72,8 @@ import Testing
     @Test func aDeepHeaderIsRefused() throws {
         try Fixtures.withTemporaryFolder { folder in
             let path = "\(folder)/deep.safetensors"
-            let text = Array((String(repeating: "{\"a\":", count: 20_000) + "1" + String(repeating: "}", count: 20_000)).utf8)
+            let text = Array(
+                (String(repeating: "{\"a\":", count: 20_000) + "1" + String(repeating: "}", count: 20_000)).utf8)
             try writeFile((0..<8).map { UInt8(text.count >> (8 * $0) & 0xFF) } + text, to: path)
             #expect(throws: SafetensorsError.self) { try Safetensors(path: path) }
         }
