@@ -90,7 +90,8 @@ import Testing
     }
 
     @Test func writtenArraysReadBackIdenticalAndAligned() throws {
-        let arrays = try arrays("stored.npz")
+        // NumPy itself does not read what it writes for float8_e5m2.
+        let arrays = try arrays("stored.npz").filter { $0.key != "float8_e5m2" }
         try Fixtures.withTemporaryFolder { folder in
             let path = "\(folder)/copy.npz"
             try NPZ.write(arrays, to: path)
@@ -111,7 +112,7 @@ import Testing
         try Fixtures.withTemporaryFolder { folder in
             let path = "\(folder)/x.npz"
             let tensors: [Tensor] = [
-                .zeros(.float8e4m3fn, shape: [2]), .zeros(.int4, shape: [2]),
+                .zeros(.float8e4m3fn, shape: [2]), .zeros(.float8e5m2, shape: [2]), .zeros(.int4, shape: [2]),
                 try Tensor(.string, shape: [1], storage: .strings([[65, 0]])),
             ]
             for tensor in tensors {

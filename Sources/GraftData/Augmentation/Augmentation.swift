@@ -40,8 +40,10 @@ public enum AugmentationError: GraftError, Equatable {
     /// Two steps set the size.
     case severalCrops(String, String)
 
+    /// The exit status of a command that this error ends.
     public var exitStatus: ExitStatus { .badInput }
 
+    /// What is wrong, where, and what to do.
     public var description: String {
         switch self {
         case .unknown(let name, let suggestion): "there is no augmentation \"\(name)\".\(suggestion)"

@@ -6,7 +6,9 @@ import OrderedCollections
 /// Each factor is uniform in `max(0, 1 - x)...1 + x`. Brightness mixes with black, contrast with the picture's mean gray,
 /// saturation with the picture in gray.
 public struct ColourJitter: Augmentation {
+    /// The name in recipes.
     public static let name = "colour"
+    /// What it does, in one line.
     public static let summary = "random brightness, contrast and saturation"
 
     /// The farthest change of brightness.
@@ -16,6 +18,7 @@ public struct ColourJitter: Augmentation {
     /// The farthest change of saturation.
     public var saturation: Double
 
+    /// The change with the given parameters.
     public init(_ parameters: AugmentationParameters) throws(AugmentationError) {
         try parameters.check("brightness", "contrast", "saturation")
         brightness = try parameters.number("brightness", default: 0.2, in: 0...10)
@@ -23,10 +26,12 @@ public struct ColourJitter: Augmentation {
         saturation = try parameters.number("saturation", default: 0.2, in: 0...10)
     }
 
+    /// The parameters as they are, defaults included.
     public var parameters: OrderedDictionary<String, JSON> {
         ["brightness": JSON(brightness), "contrast": JSON(contrast), "saturation": JSON(saturation)]
     }
 
+    /// The changed picture.
     public func apply(_ image: Image, for preprocessing: Preprocessing, random: inout CounterRandom) -> Image {
         var result = image
         for change in random.permutation(3) {

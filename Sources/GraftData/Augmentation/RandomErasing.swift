@@ -10,7 +10,9 @@ import Glibc
 /// Ten tries to draw an area and proportions of a rectangle smaller than the picture in both directions; where none
 /// fits, nothing happens.
 public struct RandomErasing: Augmentation {
+    /// The name in recipes.
     public static let name = "erase"
+    /// What it does, in one line.
     public static let summary = "a random rectangle blanked in half of the cases"
 
     /// How often.
@@ -20,6 +22,7 @@ public struct RandomErasing: Augmentation {
     /// The least and greatest height divided by width.
     public var ratio: ClosedRange<Double>
 
+    /// The change with the given parameters.
     public init(_ parameters: AugmentationParameters) throws(AugmentationError) {
         try parameters.check("probability", "scale", "ratio")
         probability = try parameters.number("probability", default: 0.5, in: 0...1)
@@ -27,6 +30,7 @@ public struct RandomErasing: Augmentation {
         ratio = try parameters.range("ratio", default: 0.3...3.3, in: 0.01...100)
     }
 
+    /// The parameters as they are, defaults included.
     public var parameters: OrderedDictionary<String, JSON> {
         [
             "probability": JSON(probability), "scale": [JSON(scale.lowerBound), JSON(scale.upperBound)],
@@ -34,6 +38,7 @@ public struct RandomErasing: Augmentation {
         ]
     }
 
+    /// The changed picture.
     public func apply(_ image: Image, for preprocessing: Preprocessing, random: inout CounterRandom) -> Image {
         guard random.uniformDouble() < probability else { return image }
         let area = Double(image.width) * Double(image.height)

@@ -10,8 +10,11 @@ import Glibc
 /// Ten tries to draw an area (a share of the picture's) and proportions (log-uniform) that fit; otherwise the largest
 /// centred part with allowed proportions.
 public struct RandomResizedCrop: Augmentation {
+    /// The name in recipes.
     public static let name = "crop"
+    /// What it does, in one line.
     public static let summary = "a random part of random proportions, at the model's size"
+    /// It brings pictures to the model's size.
     public static let setsSize = true
 
     /// The least and greatest share of the picture's area.
@@ -19,12 +22,14 @@ public struct RandomResizedCrop: Augmentation {
     /// The least and greatest width divided by height.
     public var ratio: ClosedRange<Double>
 
+    /// The change with the given parameters.
     public init(_ parameters: AugmentationParameters) throws(AugmentationError) {
         try parameters.check("scale", "ratio")
         scale = try parameters.range("scale", default: 0.08...1, in: 0.001...1)
         ratio = try parameters.range("ratio", default: (3.0 / 4)...(4.0 / 3), in: 0.01...100)
     }
 
+    /// The parameters as they are, defaults included.
     public var parameters: OrderedDictionary<String, JSON> {
         [
             "scale": [JSON(scale.lowerBound), JSON(scale.upperBound)],
@@ -32,6 +37,7 @@ public struct RandomResizedCrop: Augmentation {
         ]
     }
 
+    /// The changed picture.
     public func apply(_ image: Image, for preprocessing: Preprocessing, random: inout CounterRandom) -> Image {
         let part = part(width: image.width, height: image.height, random: &random)
         return preprocessing.resized(

@@ -7,19 +7,24 @@ import Glibc
 
 /// The picture turned about its centre by a random angle; its border pixels fill the corners.
 public struct Rotation: Augmentation {
+    /// The name in recipes.
     public static let name = "rotate"
+    /// What it does, in one line.
     public static let summary = "turned by up to `degrees` to either side"
 
     /// The greatest angle.
     public var degrees: Double
 
+    /// The change with the given parameters.
     public init(_ parameters: AugmentationParameters) throws(AugmentationError) {
         try parameters.check("degrees")
         degrees = try parameters.number("degrees", default: 10, in: 0...180)
     }
 
+    /// The parameters as they are, defaults included.
     public var parameters: OrderedDictionary<String, JSON> { ["degrees": JSON(degrees)] }
 
+    /// The changed picture.
     public func apply(_ image: Image, for preprocessing: Preprocessing, random: inout CounterRandom) -> Image {
         image.rotated(degrees: random.number(in: -degrees...degrees))
     }

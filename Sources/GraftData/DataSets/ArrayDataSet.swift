@@ -113,15 +113,19 @@ public struct ArrayDataSet: DataSet {
         return (classes ?? (0...Int(greatest)).map { "\($0)" }, numbers.map { Int($0) })
     }
 
+    /// The number of samples.
     public var count: Int { sampleLabels.count }
 
+    /// The class of a sample.
     public func label(at index: Int) -> Int { sampleLabels[index] }
 
     /// The archive's path and the number of a sample, counted from 0.
     public func name(at index: Int) -> String { "\(path)[\(index)]" }
 
+    /// The inputs of one sample.
     public func inputs(as view: SampleView) -> [SampleInput] { description }
 
+    /// Writes one sample's inputs.
     public func load(_ index: Int, as view: SampleView, into targets: [UnsafeMutableRawBufferPointer]) throws {
         for (array, target) in zip(arrays, targets) {
             try array.withBytes { bytes in

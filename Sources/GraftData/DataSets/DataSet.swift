@@ -105,8 +105,10 @@ public enum DataSetError: GraftError, Equatable {
     /// A split, subset or batch cannot be made.
     case badSplit(reason: String)
 
+    /// The exit status of a command that this error ends.
     public var exitStatus: ExitStatus { .badInput }
 
+    /// What is wrong, where, and what to do.
     public var description: String {
         switch self {
         case .noClasses(let path, let advice): "\(path): no classes found; \(advice)"

@@ -26,18 +26,22 @@ public struct ImageDataSet: DataSet {
         cache = ImageCache(budget: cacheBytes)
     }
 
+    /// The number of samples.
     public var count: Int { entries.count }
 
+    /// The class of a sample.
     public func label(at index: Int) -> Int { entries[index].label }
 
     /// The path of a picture.
     public func name(at index: Int) -> String { entries[index].path }
 
+    /// The inputs of one sample.
     public func inputs(as view: SampleView) -> [SampleInput] {
         guard let preprocessing = view.preprocessing else { return [] }
         return [SampleInput(elementType: .float32, shape: preprocessing.sampleShape)]
     }
 
+    /// Writes one sample's inputs.
     public func load(_ index: Int, as view: SampleView, into targets: [UnsafeMutableRawBufferPointer]) throws {
         guard let preprocessing = view.preprocessing, let target = targets.first else {
             throw DataSetError.noPreprocessing

@@ -46,7 +46,7 @@ public enum ImageFolder {
 }
 
 /// Lists folders.
-enum Folder {
+package enum Folder {
     /// An entry of a folder.
     struct Entry {
         var name: String
@@ -72,7 +72,7 @@ enum Folder {
     }
 
     /// All files below a folder, folder by folder.
-    static func files(below path: String, limits: Limits, depth: Int = 0) throws(FileError) -> [String] {
+    package static func files(below path: String, limits: Limits, depth: Int = 0) throws(FileError) -> [String] {
         // A link to a folder above would otherwise never end.
         guard depth <= min(limits.nestingDepth, 32) else {
             throw .cannotRead(path: path, reason: "its folders are nested too deeply; a link may lead upwards")

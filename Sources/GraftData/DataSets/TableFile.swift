@@ -145,15 +145,19 @@ public struct TableDataSet: DataSet {
         self.classNames = classNames
     }
 
+    /// The number of samples.
     public var count: Int { rowLabels.count }
 
+    /// The class of a sample.
     public func label(at index: Int) -> Int { rowLabels[index] }
 
     /// The table's path and the line of a row.
     public func name(at index: Int) -> String { "\(path):\(lines[index])" }
 
+    /// The inputs of one sample.
     public func inputs(as view: SampleView) -> [SampleInput] { [SampleInput(elementType: .float32, shape: [columns])] }
 
+    /// Writes one sample's inputs.
     public func load(_ index: Int, as view: SampleView, into targets: [UnsafeMutableRawBufferPointer]) throws {
         guard let target = targets.first else { return }
         values.withUnsafeBytes { bytes in

@@ -124,8 +124,10 @@ public enum PreprocessingError: GraftError, Equatable {
     /// There is no preset of this name.
     case unknownPreset(name: String, suggestion: String)
 
+    /// The exit status of a command that this error ends.
     public var exitStatus: ExitStatus { .badInput }
 
+    /// What is wrong, where, and what to do.
     public var description: String {
         switch self {
         case .unknownKey(let key, let suggestion): "preprocessing: unknown key \"\(key)\".\(suggestion)"
