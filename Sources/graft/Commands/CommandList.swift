@@ -9,6 +9,7 @@ enum CommandList {
                 name: "Changing models",
                 subcommands: [
                     ConvertCommand.self, HeadCommand.self, FreezeCommand.self, GroupsCommand.self,
+                    AnnotateCommand.self,
                 ]),
             CommandGroup(name: "Training", subcommands: [PlanCommand.self, TuneCommand.self]),
             CommandGroup(

@@ -90,7 +90,8 @@ struct ModelContract {
         return PreprocessingEvidence(
             inputShape: (graph[input].shape?.dimensions ?? []).map(\.count),
             elementType: graph[input].elementType ?? .float32, producer: model.producerName,
-            layerNames: [graph.name] + tree.layers.map(\.path), firstOperators: operators)
+            layerNames: [graph.name] + tree.layers.map(\.path) + graph.order.map { graph[$0].name },
+            firstOperators: operators)
     }
 
     /// Opens data for the model: a folder of pictures, an NPZ file or a CSV file.

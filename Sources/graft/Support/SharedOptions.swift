@@ -3,6 +3,10 @@ import GraftCore
 import GraftFormats
 import GraftIR
 
+#if canImport(Glibc)
+import Glibc
+#endif
+
 /// Options that every command takes.
 struct CommonOptions: ParsableArguments {
     @Flag(help: "Print the result as JSON for machines.")
@@ -25,7 +29,15 @@ struct CommonOptions: ParsableArguments {
     }
 
     /// Applies what holds for the whole process.
+    ///
+    /// libgomp's threads spin while they wait, which makes a run a thousand times slower where other programs want the
+    /// processors too. Only the environment at the start of a process says otherwise, so the command starts itself anew
+    /// with it, unless the user has said what is wanted.
     func apply() {
+        if getenv("OMP_WAIT_POLICY") == nil, getenv("GOMP_SPINCOUNT") == nil {
+            setenv("OMP_WAIT_POLICY", "passive", 1)
+            execv("/proc/self/exe", CommandLine.unsafeArgv)
+        }
         if let threads { Parallel.setThreads(threads) }
     }
 
