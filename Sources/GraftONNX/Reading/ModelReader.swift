@@ -13,7 +13,7 @@ extension ReadContext {
         // Messages grow when parsed; in real models up to tenfold. What grows much more is made to exhaust memory.
         let budget = min(limits.parseBytes, 64 << 20 + skeleton.count * 32)
         let arena = Arena(budget: budget)
-        guard let message = arena.unpack(Onnx__ModelProto.self, from: skeleton.bytes) else {
+        guard let message = skeleton.withBytes({ arena.unpack(Onnx__ModelProto.self, from: $0) }) else {
             throw arena.isExhausted
                 ? .exceedsLimit(path: path, what: "the memory of its structure", name: "parse-bytes", limit: budget)
                 : .malformed(path: path, offset: 0, reason: "the message cannot be parsed")
