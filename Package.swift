@@ -85,7 +85,7 @@ let package = Package(
             name: "GraftTestSupport", dependencies: ["GraftCore", "GraftIR", "GraftWeights"],
             path: "Tests/GraftTestSupport", swiftSettings: strict),
         tests("GraftCoreTests", ["GraftCore"]),
-        tests("GraftIRTests", ["GraftIR", "GraftCore"]),
+        tests("GraftIRTests", ["GraftONNX", "GraftIR", "GraftCore"]),
         tests("GraftWeightsTests", ["GraftWeights", "GraftCore"]),
         tests("GraftONNXTests", ["GraftONNX", "GraftIR", "GraftCore"]),
         tests(
