@@ -2,7 +2,7 @@ import GraftCore
 import GraftIR
 
 /// A family of Keras layers: how each class becomes nodes of the IR.
-protocol LayerFamily {
+protocol LayerFamily: Sendable {
     /// The classes, as `class_name` spells them.
     static var classNames: [String] { get }
 
@@ -16,20 +16,22 @@ protocol LayerFamily {
 
 /// All families; a new file of layers adds its line here.
 enum LayerRegistry {
-    private static let families: [any LayerFamily.Type] = [
+    private static var families: [any LayerFamily.Type] { [
         ActivationLayers.self, ConvolutionLayers.self, DenseLayers.self, FunctionLayers.self, MergingLayers.self,
         NormalizationLayers.self, PaddingLayers.self, PoolingLayers.self, RegularizationLayers.self,
         ReshapingLayers.self, UpsamplingLayers.self,
-    ]
+    ] }
 
-    private static let familyOfClass: [String: any LayerFamily.Type] = {
-        var result: [String: any LayerFamily.Type] = [:]
-        for family in families { for name in family.classNames { result[name] = family } }
+    private static let indexOfClass: [String: Int] = {
+        var result: [String: Int] = [:]
+        for (index, family) in families.enumerated() { for name in family.classNames { result[name] = index } }
         return result
     }()
 
     /// The family of a class; nil for one that is not covered.
-    static func family(of className: String) -> (any LayerFamily.Type)? { familyOfClass[className] }
+    static func family(of className: String) -> (any LayerFamily.Type)? {
+        indexOfClass[className].map { families[$0] }
+    }
 }
 
 extension LayerFamily {

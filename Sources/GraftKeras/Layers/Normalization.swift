@@ -1,5 +1,6 @@
 import GraftCore
 import GraftIR
+import OrderedCollections
 
 /// BatchNormalization, Normalization and Rescaling.
 enum NormalizationLayers: LayerFamily {
@@ -19,7 +20,7 @@ enum NormalizationLayers: LayerFamily {
     private static func batchNormalization(
         _ layer: LayerConfig, _ given: ImportedTensor, _ builder: inout GraphBuilder
     ) throws -> ImportedTensor {
-        let axes = layer["axis"]?.array?.compactMap(\.int) ?? [try layer.int("axis", default: -1)]
+        let axes = try layer["axis"]?.array?.compactMap(\.int) ?? [layer.int("axis", default: -1)]
         let rank = given.rank
         guard axes.count == 1, rank == 2 || rank == 4 else {
             throw layer.unsupported("it normalizes \(axes.count) axes of an input of rank \(rank)")
