@@ -16,8 +16,10 @@ extension FileWriter {
                 file.releasePages(part)
                 start = part.upperBound
             }
-        case .owned(let buffer): try write(buffer.bytes)
-        case .deferred(let bytes): try write(bytes.load().bytes)
+        case .owned(let buffer): try withExtendedLifetime(buffer) { try write(buffer.bytes) }
+        case .deferred(let bytes):
+            let buffer = try bytes.load()
+            try withExtendedLifetime(buffer) { try write(buffer.bytes) }
         case .strings: break
         }
     }
