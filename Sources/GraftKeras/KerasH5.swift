@@ -48,8 +48,62 @@ public enum KerasH5 {
         result.producerName = "keras"
         result.producerVersion = version
         result.sourceFormat = formatName
+        try attach(root, config: config, version: version, weights: weights, importer: importer, to: &result)
         try Verifier.verify(result)
         return result
+    }
+
+    /// Keeps with the model what the file says beyond the graph.
+    private static func attach(
+        _ root: HDF5Group, config: JSON, version: String, weights: [String: WeightGroup], importer: KerasImporter,
+        to model: inout Model
+    ) throws {
+        var record = KerasRecord()
+        record.version = version
+        record.backend = root.attributes["backend"]?.string
+        record.config = config
+        record.trainingConfig = root.attributes["training_config"]?.string
+        record.calls = importer.calls
+        record.trainable = importer.trainable
+        let known = ["keras_version", "backend", "model_config", "training_config", KerasAnnotations.attribute]
+        for (name, value) in root.attributes where !known.contains(name) {
+            if let text = value.string { record.attributes[name] = text }
+        }
+        for name in root.group("model_weights")?.stringList("layer_names") ?? [] {
+            record.groups[name] = weights[name]?.weights.map(\.name)
+        }
+        // What became no weight of the graph is kept as it is.
+        let bound = Set(importer.calls.flatMap { call in call.slots.map { "\(call.topLevel)\n\($0.name)" } })
+        for (layer, group) in weights {
+            for weight in group.weights where !bound.contains("\(layer)\n\(weight.name)") {
+                model.attachedTensors[attachedName(layer, weight.name)] = weight.tensor
+            }
+        }
+        if let optimizer = root.group("optimizer_weights"), let names = optimizer.stringList("weight_names") {
+            for name in names {
+                guard case .dataset(let dataset)? = object(name, in: optimizer), let tensor = dataset.tensor else {
+                    continue
+                }
+                record.optimizer.append(name)
+                model.attachedTensors["\(KerasRecord.key)/optimizer/\(name)"] = tensor
+            }
+        }
+        record.structure = KerasStructure.digest(of: model.graph, record)
+        model.attachments[KerasRecord.key] = record.json
+        try KerasAnnotations.read(root, record, into: &model)
+    }
+
+    /// The name of an attached tensor that holds a weight.
+    static func attachedName(_ layer: String, _ weight: String) -> String { "\(KerasRecord.key)/\(layer)/\(weight)" }
+
+    /// The object at a path below a group.
+    static func object(_ path: String, in group: HDF5Group) -> HDF5Object? {
+        var object = HDF5Object.group(group)
+        for part in path.split(separator: "/") {
+            guard case .group(let inner) = object, let child = inner.children[String(part)] else { return nil }
+            object = child
+        }
+        return object
     }
 
     /// A group whose name may hold slashes.

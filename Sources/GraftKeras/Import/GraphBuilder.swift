@@ -4,6 +4,13 @@ import OrderedCollections
 
 /// Builds the graph while layers are lowered one call after the other.
 struct GraphBuilder {
+    /// The metadata of a node that names its layer.
+    static let layerKey = "keras.layer"
+    /// The metadata of a node that numbers the call of its layer, where it is not the first.
+    static let callKey = "keras.call"
+    /// The metadata of a node that only changes the layout of a tensor and belongs to no layer.
+    static let layoutKey = "keras.layout"
+
     /// The graph so far.
     var graph = Graph()
     /// The file, for messages.
@@ -23,6 +30,10 @@ struct GraphBuilder {
     private var converted: [ConversionKey: ValueID] = [:]
     private var shapes: [ValueID: [Int?]] = [:]
     private var isConverting = false
+    /// What was converted to another layout, by the result.
+    private(set) var origins: [ValueID: ValueID] = [:]
+    /// The tensors that were converted, and the results.
+    private(set) var tensors: [ValueID: ImportedTensor] = [:]
 
     /// The weight of a layer and the value that holds it.
     struct WeightRecord: Sendable {
@@ -131,9 +142,9 @@ struct GraphBuilder {
             OperatorName(op), inputs, attributes: attributes, name: name, output: name,
             type: .tensor(elementType, symbolic(shape)))
         if let node = graph[value].producer {
-            graph[node].metadata["keras.layer"] = path
-            if call > 0 { graph[node].metadata["keras.call"] = String(call) }
-            if isConverting { graph[node].metadata["keras.layout"] = "true" }
+            graph[node].metadata[Self.layerKey] = path
+            if call > 0 { graph[node].metadata[Self.callKey] = String(call) }
+            if isConverting { graph[node].metadata[Self.layoutKey] = "true" }
         }
         shapes[value] = shape
         return value
@@ -197,6 +208,9 @@ struct GraphBuilder {
             isConverting = false
         }
         converted[key] = value
+        origins[value] = tensor.value
+        tensors[value] = ImportedTensor(value: value, shape: tensor.shape, layout: layout)
+        tensors[tensor.value] = tensor
         // Back again is the value itself.
         converted[ConversionKey(value: value, layout: tensor.layout)] = tensor.value
         return ImportedTensor(value: value, shape: tensor.shape, layout: layout)

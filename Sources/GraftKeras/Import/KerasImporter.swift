@@ -9,13 +9,10 @@ struct KerasImporter {
     private let file: String
     private let limits: Limits
     private let weightGroups: [String: WeightGroup]
-    private(set) var layers: OrderedDictionary<String, ImportedLayer> = [:]
-
-    /// A layer that was lowered.
-    struct ImportedLayer {
-        let config: LayerConfig
-        let isTrainable: Bool
-    }
+    /// Whether each layer, by its path, is trained.
+    private(set) var trainable: OrderedDictionary<String, Bool> = [:]
+    /// How the calls were lowered.
+    private(set) var calls: [CallRecord] = []
 
     init(file: String, isKeras2: Bool, weights: [String: WeightGroup], limits: Limits) {
         builder = GraphBuilder(file: file, isKeras2: isKeras2)
@@ -190,9 +187,66 @@ struct KerasImporter {
             weights[weight.leaf] = weight
         }
         // Layers of one name in different nested models are different layers.
-        layers[layerPath] = ImportedLayer(config: config, isTrainable: isTrainable && config.isTrainable)
+        trainable[layerPath] = isTrainable && config.isTrainable
         builder.begin(layerPath, call: call, arguments: given.arguments, weights: weights)
         let named = LayerConfig(className: config.className, name: layerPath, settings: config.settings, file: file)
-        return try family.lower(named, arguments, &builder)
+        let first = builder.graph.order.count
+        let results = try family.lower(named, arguments, &builder)
+        record(named, topLevel: topLevel ?? config.name, call: call, from: first, arguments, results, weights: weights)
+        return results
+    }
+
+    /// Notes how a call was lowered, so that the layer can be written back.
+    private mutating func record(
+        _ layer: LayerConfig, topLevel: String, call: Int, from first: Int, _ arguments: [ImportedTensor],
+        _ results: [ImportedTensor], weights: OrderedDictionary<String, WeightGroup.Weight>
+    ) {
+        let graph = builder.graph
+        let nodes = graph.order[first...].filter { graph[$0].metadata[GraphBuilder.layoutKey] == nil }
+        let records = builder.records[layer.name] ?? [:]
+        var slots: [CallRecord.Slot] = []
+        for (index, id) in nodes.enumerated() {
+            for (position, input) in graph[id].inputs.enumerated() {
+                for (leaf, record) in records where record.value == input {
+                    slots.append(
+                        CallRecord.Slot(
+                            leaf: leaf, name: record.name, node: index, input: position, layout: record.layout))
+                }
+            }
+        }
+        let signature = GraphSignature(
+            nodes, in: graph, weights: Set(slots.map { GraphSignature.Slot(node: $0.node, input: $0.input) }))
+        // Each value from outside is an argument or an argument in another layout.
+        var inputs: [BorderTensor] = []
+        for value in signature.inputs {
+            let isSame = { (argument: ImportedTensor) in
+                argument.value == value || builder.origins[value] == argument.value
+                    || builder.origins[argument.value] == value
+            }
+            guard let argument = arguments.first(where: isSame), let known = builder.tensors[value] ?? (argument.value == value ? argument : nil)
+            else { return }
+            inputs.append(BorderTensor(layout: known.layout, shape: known.shape))
+        }
+        var positions: [Int] = []
+        for argument in arguments {
+            let position = signature.inputs.firstIndex { value in
+                argument.value == value || builder.origins[value] == argument.value
+                    || builder.origins[argument.value] == value
+            }
+            guard let position else { return }
+            positions.append(position)
+        }
+        var outputs: [(node: Int, tensor: BorderTensor)] = []
+        for result in results {
+            guard let producer = graph[result.value].producer, let node = nodes.firstIndex(of: producer) else { return }
+            outputs.append((node, BorderTensor(layout: result.layout, shape: result.shape)))
+        }
+        let bound = Set(slots.map(\.leaf))
+        calls.append(
+            CallRecord(
+                layer: layer.name, call: call, topLevel: topLevel, className: layer.className,
+                settings: layer.settings, signature: signature.text, inputs: inputs, arguments: positions,
+                outputs: outputs, slots: slots,
+                otherWeights: weights.filter { !bound.contains($0.key) }.map { $0.value.name }))
     }
 }
