@@ -106,6 +106,21 @@ public enum KerasH5 {
         return object
     }
 
+    /// Writes a model as a full-model `.h5` that Keras loads.
+    ///
+    /// A model that was read from Keras and whose graph is unchanged is written as it was, with its present weights and
+    /// `trainable`; layers that were not touched keep their configuration also where others changed. A model from
+    /// elsewhere becomes layers of Keras 3 with the same inputs and outputs. The weights of each layer are listed in
+    /// the order in which Keras loads them: trained ones first.
+    /// - Returns: what could not be kept, a sentence each.
+    /// - Throws: ``KerasError`` where an operator has no form in Keras, before anything is written; `HDF5Error`.
+    @discardableResult
+    public static func write(_ model: Model, to path: String) throws -> [String] {
+        let (root, notices) = try KerasExporter(model: model).build()
+        try HDF5Writer.write(root, to: path)
+        return notices
+    }
+
     /// A group whose name may hold slashes.
     static func layerGroup(_ name: String, in group: HDF5Group) -> HDF5Group? {
         var group = group
