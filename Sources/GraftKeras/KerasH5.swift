@@ -65,6 +65,7 @@ public enum KerasH5 {
         record.trainingConfig = root.attributes["training_config"]?.string
         record.calls = importer.calls
         record.trainable = importer.trainable
+        record.hasTopLevelGroup = root.group("model_weights")?.group("top_level_model_weights") != nil
         let known = ["keras_version", "backend", "model_config", "training_config", KerasAnnotations.attribute]
         for (name, value) in root.attributes where !known.contains(name) {
             if let text = value.string { record.attributes[name] = text }

@@ -61,9 +61,11 @@ struct KerasExporter {
             for weight in list { try group.set(HDF5Dataset(weight.tensor), at: weight.name) }
             try weights.setGroup(group, at: name)
         }
-        var top = HDF5Group()
-        try top.setStringList("weight_names", [])
-        weights.children["top_level_model_weights"] = .group(top)
+        if output.record?.hasTopLevelGroup ?? true {
+            var top = HDF5Group()
+            try top.setStringList("weight_names", [])
+            weights.children["top_level_model_weights"] = .group(top)
+        }
         root.children["model_weights"] = .group(weights)
 
         if output.keepsOptimizer, let record = output.record, !record.optimizer.isEmpty {

@@ -15,6 +15,8 @@ struct LayerRaiser {
     private(set) var layers: [RaisedLayer] = []
     private(set) var inputs: [RaisedTensor] = []
     private(set) var outputs: [RaisedTensor] = []
+    /// The layers in the order in which Keras lists them.
+    private(set) var order: [Int] = []
     private let record: KerasRecord?
     private var tensors: [ValueID: RaisedTensor] = [:]
     private var converted: [RaisedTensor: [TensorLayout: RaisedTensor]] = [:]
@@ -51,8 +53,9 @@ struct LayerRaiser {
         }
         for output in graph.outputs {
             let tensor = try plain(output)
-            outputs.append(try named(tensor, Self.kerasName(graph[output].name)))
+            outputs.append(try named(tensor, kerasName(graph[output].name)))
         }
+        order = LayerOrder.order(layers, outputs: outputs)
     }
 
     /// Names all operators that no layer does before anything is made.
@@ -275,11 +278,11 @@ struct LayerRaiser {
     }
 
     private mutating func uniqueName(_ wanted: String, full: String? = nil) -> String {
-        var name = Self.kerasName(wanted)
-        if names.contains(name), let full { name = Self.kerasName(full) }
+        var name = kerasName(wanted)
+        if names.contains(name), let full { name = kerasName(full) }
         var number = 1
         while names.contains(name) {
-            name = "\(Self.kerasName(wanted))_\(number)"
+            name = "\(kerasName(wanted))_\(number)"
             number += 1
         }
         names.insert(name)
@@ -287,9 +290,12 @@ struct LayerRaiser {
     }
 
     /// A name without what Keras or HDF5 give a meaning to.
-    static func kerasName(_ name: String) -> String {
-        let cleaned = String(name.map { "/:\\ ".contains($0) ? "_" : $0 })
-        let trimmed = cleaned.drop { $0 == "_" || $0 == "." }
+    ///
+    /// Keras 2 allows slashes in the names of layers, Keras 3 does not.
+    func kerasName(_ name: String) -> String {
+        let refused = isKeras2 ? ":\\ " : "/:\\ "
+        let cleaned = String(name.map { refused.contains($0) ? "_" : $0 })
+        let trimmed = cleaned.drop { $0 == "_" || $0 == "." || $0 == "/" }
         return trimmed.isEmpty ? "layer" : String(trimmed)
     }
 

@@ -18,8 +18,8 @@ struct RaisedModel {
         var notices: [String] = []
         var groups: OrderedDictionary<String, [KerasExporter.NamedWeight]> = [:]
         var configs: [JSON] = []
-        for layer in raiser.layers {
-            var layer = layer
+        for index in raiser.order {
+            var layer = raiser.layers[index]
             applyTrainable(&layer, annotations, &notices)
             groups[layer.name] = layer.weights.map { weight in
                 .init(name: "\(layer.name)/\(weight.leaf)\(isKeras2 ? ":0" : "")", tensor: weight.tensor)
@@ -44,7 +44,7 @@ struct RaisedModel {
             config: [
                 "class_name": "Functional",
                 "config": [
-                    "name": JSON(LayerRaiser.kerasName(model.graph.name.isEmpty ? "model" : model.graph.name)),
+                    "name": JSON(raiser.kerasName(model.graph.name.isEmpty ? "model" : model.graph.name)),
                     "trainable": true, "layers": JSON(configs), "input_layers": ends(raiser.inputs, raiser),
                     "output_layers": ends(raiser.outputs, raiser),
                 ],

@@ -22,6 +22,8 @@ struct KerasRecord: Sendable {
     var groups: OrderedDictionary<String, [String]> = [:]
     /// The names of the optimizer's weights.
     var optimizer: [String] = []
+    /// Whether the file has a group for weights that belong to the model itself, as Keras writes since 2.6.
+    var hasTopLevelGroup = true
     /// Whether each layer, by its path, was trained.
     var trainable: OrderedDictionary<String, Bool> = [:]
 
@@ -151,7 +153,7 @@ extension KerasRecord {
             "training_config": JSON(optional: trainingConfig),
             "attributes": .object(attributes.mapValues { JSON($0) }), "structure": JSON(structure),
             "calls": JSON(calls.map(\.json)), "groups": .object(groups.mapValues { JSON($0) }),
-            "optimizer": JSON(optimizer), "trainable": .object(trainable.mapValues { JSON($0) }),
+            "optimizer": JSON(optimizer), "top_level_group": JSON(hasTopLevelGroup), "trainable": .object(trainable.mapValues { JSON($0) }),
         ]
     }
 
@@ -169,6 +171,7 @@ extension KerasRecord {
         calls = (json["calls"]?.array ?? []).compactMap { CallRecord($0) }
         groups = (json["groups"]?.object ?? [:]).compactMapValues { $0.array?.compactMap(\.string) }
         optimizer = json["optimizer"]?.array?.compactMap(\.string) ?? []
+        hasTopLevelGroup = json["top_level_group"]?.bool ?? true
         trainable = (json["trainable"]?.object ?? [:]).compactMapValues(\.bool)
     }
 }

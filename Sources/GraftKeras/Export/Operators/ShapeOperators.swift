@@ -39,6 +39,13 @@ enum ShapeOperators: RaisingFamily {
             throw raiser.failure(id, "its shape is computed; fix the input's shape and fold constants first")
         }
         let input = try raiser.input(id)
+        if let last = backToKerasOrder(id, input, raiser) {
+            var whole = input
+            whole.layout = .plain
+            for node in last { raiser.take(node) }
+            raiser.define(last[last.count - 1], as: whole)
+            return
+        }
         let stored = input.storedShape
         for index in target.indices where target[index] == 0 && index < stored.count {
             target[index] = stored[index] ?? (index == 0 ? 0 : -1)
@@ -74,6 +81,26 @@ enum ShapeOperators: RaisingFamily {
             "Reshape", ["target_shape": JSON(extents)], [source], shape: [input.shape[0]] + extents.map { $0 },
             layout: .plain, for: id)
         raiser.define(id, as: result)
+    }
+
+    /// The nodes by which flattened features get the order that they have in Keras: to an image, channels last, and flat.
+    private static func backToKerasOrder(_ id: NodeID, _ input: RaisedTensor, _ raiser: LayerRaiser) -> [NodeID]? {
+        let graph = raiser.graph
+        guard case .flattened(let height, let width, let channels) = input.layout,
+            raiser.integers(id, 1).map({ Array($0.dropFirst()) }) == [channels, height, width],
+            let transpose = onlyReader(of: id, graph), graph[transpose].op.isONNX("Transpose"),
+            graph[transpose].attributes.ints("perm") == [0, 2, 3, 1],
+            let flat = onlyReader(of: transpose, graph), graph[flat].op.isONNX("Reshape"),
+            raiser.integers(flat, 1)?.count == 2
+        else { return nil }
+        return [transpose, flat]
+    }
+
+    private static func onlyReader(of id: NodeID, _ graph: Graph) -> NodeID? {
+        guard let output = graph[id].outputs.first, let output, graph[output].uses.count == 1,
+            case .node(let reader, 0) = graph[output].uses[0]
+        else { return nil }
+        return reader
     }
 
     private static func changeRank(_ id: NodeID, _ node: Node, _ raiser: inout LayerRaiser) throws {
