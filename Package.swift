@@ -89,7 +89,8 @@ let package = Package(
         tests("GraftWeightsTests", ["GraftWeights", "GraftCore"]),
         tests("GraftONNXTests", ["GraftONNX", "GraftIR", "GraftCore"]),
         tests(
-            "GraftKerasTests", ["GraftKeras", "GraftHDF5", "GraftRuntime", "GraftIR", "GraftCore", "GraftWeights"]),
+            "GraftKerasTests",
+            ["GraftKeras", "GraftHDF5", "GraftONNX", "GraftRuntime", "GraftIR", "GraftCore", "GraftWeights"]),
         tests(
             "GraftSurgeryTests",
             ["GraftSurgery", "GraftRuntime", "GraftONNX", "GraftIR", "GraftCore"]),

@@ -28,7 +28,9 @@ public protocol ModelFormat: Sendable {
     static func checkWritable(_ model: Model) throws
 
     /// Writes a model whole, or nothing.
-    static func write(_ model: Model, to path: String) throws
+    ///
+    /// - Returns: what the format could not keep, a sentence each.
+    static func write(_ model: Model, to path: String) throws -> [String]
 }
 
 extension ModelFormat {

@@ -4,7 +4,7 @@ import GraftIR
 /// The formats that models are read from and written to.
 public enum ModelFormats {
     /// All formats; the first that recognises a file reads it.
-    public static var all: [any ModelFormat.Type] { [ONNXFormat.self] }
+    public static var all: [any ModelFormat.Type] { [KerasH5Format.self, ONNXFormat.self] }
 
     /// The endings of all formats, for messages.
     static var listing: String { all.flatMap { $0.extensions }.map { ".\($0)" }.joined(separator: ", ") }

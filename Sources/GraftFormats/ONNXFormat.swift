@@ -22,5 +22,8 @@ public enum ONNXFormat: ModelFormat {
 
     public static func checkWritable(_ model: Model) throws {}
 
-    public static func write(_ model: Model, to path: String) throws { try ONNX.write(model, to: path) }
+    public static func write(_ model: Model, to path: String) throws -> [String] {
+        try ONNX.write(model, to: path)
+        return []
+    }
 }

@@ -33,6 +33,8 @@ public struct VerifiedExport: Sendable {
         public let parity: OutputParity?
         /// Why they were not compared.
         public let remark: String
+        /// What the format could not keep, a sentence each.
+        public let notices: [String]
         /// The size of the file in bytes.
         public let byteCount: Int
     }
@@ -44,28 +46,30 @@ public struct VerifiedExport: Sendable {
     public func write(_ model: Model, to path: String) throws -> Report {
         try format.checkWritable(model)
         guard isVerified else {
-            try format.write(model, to: path)
-            return Report(parity: nil, remark: "not compared, as asked", byteCount: Self.size(of: path))
+            let notices = try format.write(model, to: path)
+            return Report(
+                parity: nil, remark: "not compared, as asked", notices: notices, byteCount: Self.size(of: path))
         }
         // The source may name operators that cannot run here; that is no reason not to write what was not changed.
-        let probe: ([String: Tensor], Plan)
+        let probe: [String: Tensor]
         do {
-            probe = (try ProbeInputs.make(for: model), try Plan(model))
-            _ = probe
+            probe = try ProbeInputs.make(for: model)
+            _ = try Plan(model)
         } catch let error as any GraftError {
-            try format.write(model, to: path)
+            let notices = try format.write(model, to: path)
             return Report(
-                parity: nil, remark: "outputs not compared: \(error.description)", byteCount: Self.size(of: path))
+                parity: nil, remark: "outputs not compared: \(error.description)", notices: notices,
+                byteCount: Self.size(of: path))
         }
         return try AtomicFolder.stage(path) { staged in
-            try format.write(model, to: staged)
+            let notices = try format.write(model, to: staged)
             let back = try format.read(path: staged, limits: limits)
-            let parity = try OutputParity(model, back, inputs: probe.0)
+            let parity = try OutputParity(model, back, inputs: probe)
             guard parity.largestRelativeDifference <= tolerance else {
                 throw ExportError.outputsDiffer(
                     path: path, difference: parity.largestRelativeDifference, tolerance: tolerance)
             }
-            return Report(parity: parity, remark: "", byteCount: Self.size(of: staged))
+            return Report(parity: parity, remark: "", notices: notices, byteCount: Self.size(of: staged))
         }
     }
 

@@ -29,7 +29,7 @@ struct DiffCommand: ParsableCommand {
     @OptionGroup var common: CommonOptions
 
     func run() throws {
-        common.apply()
+        common.apply(computes: outputs)
         let limits = try common.limits()
         let models = (
             try ModelFormats.read(path: first, limits: limits), try ModelFormats.read(path: second, limits: limits)

@@ -27,7 +27,7 @@ struct InspectCommand: ParsableCommand {
     @OptionGroup var common: CommonOptions
 
     func run() throws {
-        common.apply()
+        common.apply(computes: false)
         let limits = try common.limits()
         let format = try ModelFormats.format(ofFile: model)
         let summary = try ModelSummary(format.read(path: model, limits: limits))

@@ -32,9 +32,10 @@ extension OutputParity {
 extension VerifiedExport.Report {
     /// The report in a few words.
     var summary: String {
-        guard let parity else { return "\(Format.bytes(byteCount)); \(remark)" }
+        let lost = notices.map { "; \($0)" }.joined()
+        guard let parity else { return "\(Format.bytes(byteCount)); \(remark)\(lost)" }
         return "\(Format.bytes(byteCount)); outputs differ by at most "
-            + "\(Format.scientific(parity.largestRelativeDifference)) of their scale"
+            + "\(Format.scientific(parity.largestRelativeDifference)) of their scale\(lost)"
     }
 
     /// The report as JSON.
@@ -44,6 +45,7 @@ extension VerifiedExport.Report {
             result["largest_relative_difference"] = JSON(parity.largestRelativeDifference)
             result["outputs"] = parity.json
         }
+        if !notices.isEmpty { result["notices"] = JSON(notices) }
         if !remark.isEmpty { result["remark"] = JSON(remark) }
         return result
     }

@@ -33,8 +33,10 @@ struct CommonOptions: ParsableArguments {
     /// libgomp's threads spin while they wait, which makes a run a thousand times slower where other programs want the
     /// processors too. Only the environment at the start of a process says otherwise, so the command starts itself anew
     /// with it, unless the user has said what is wanted.
-    func apply() {
-        if getenv("OMP_WAIT_POLICY") == nil, getenv("GOMP_SPINCOUNT") == nil {
+    ///
+    /// - Parameter computes: whether the command runs a model.
+    func apply(computes: Bool = true) {
+        if computes, getenv("OMP_WAIT_POLICY") == nil, getenv("GOMP_SPINCOUNT") == nil {
             setenv("OMP_WAIT_POLICY", "passive", 1)
             execv("/proc/self/exe", CommandLine.unsafeArgv)
         }

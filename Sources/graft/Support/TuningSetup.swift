@@ -36,7 +36,7 @@ struct TuningOptions: ParsableArguments {
 struct TuningSetup {
     /// The model, with its labels and its contract.
     private(set) var model: Model
-    let recipe: Recipe
+    private(set) var recipe: Recipe
     let contract: ModelContract
     let training: DataSetSamples?
     let validation: DataSetSamples?
@@ -94,6 +94,9 @@ struct TuningSetup {
         if let shots = options.shots {
             chosen = try Split.shots(shots, labels: dataSet.labels, of: learned, seed: recipe.seed)
         }
+        if options.batch == nil, Recipe.names.contains(options.recipe) {
+            self.recipe.batch = Self.batch(for: chosen.count)
+        }
         let isVaried = contract.preprocessing != nil
         training = contract.samples(dataSet, indices: chosen, augmentation: isVaried ? augmentation : nil)
         validation = held
@@ -104,6 +107,9 @@ struct TuningSetup {
             if let wanted { annotations.preprocessing = wanted.json }
         }
     }
+
+    /// The batch of a recipe by name: 32, but smaller where an epoch would have fewer than ten steps.
+    private static func batch(for samples: Int) -> Int { max(4, min(32, samples / 10)) }
 
     private static func json(_ setting: AugmentationSetting) -> JSON {
         var members: OrderedDictionary<String, JSON> = ["name": JSON(setting.name)]
