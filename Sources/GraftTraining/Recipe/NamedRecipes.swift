@@ -51,7 +51,7 @@ extension Recipe {
         let blocks = layers.blocks
         var stages = [
             Stage(
-                name: "head", thaw: ["@head"], length: .epochs(8), rate: 3e-3, schedule: cosine,
+                name: "head", thaw: ["@head"], length: .epochs(10), rate: 3e-3, schedule: cosine,
                 stop: StopSettings(patience: 3))
         ]
         let body = blocks.flatMap(\.parameters)
@@ -72,7 +72,7 @@ extension Recipe {
             stages.append(
                 Stage(
                     name: isLast ? "all" : count == 1 ? "last-block" : "last-\(count)-blocks", thaw: thaw,
-                    length: .epochs(6), rate: rate, decay: 0.7, schedule: cosine, stop: StopSettings(patience: 3)))
+                    length: .epochs(10), rate: rate, decay: 0.7, schedule: cosine, stop: StopSettings(patience: 3)))
             done = count
             rate /= 2
         }

@@ -23,7 +23,7 @@ struct TuneCommand: ParsableCommand {
     @Option(name: .long, help: "The folder of the run; beside the output where not given.")
     var runDir: String?
 
-    @Flag(name: .long, help: "Go on from the last checkpoint of the run folder.")
+    @Flag(name: .long, help: "Go on from the last checkpoint of the run folder, or start where there is none.")
     var resume = false
 
     @Option(name: .long, help: "With --old-data: the model as it was, to see what it forgets.")
@@ -66,7 +66,14 @@ struct TuneCommand: ParsableCommand {
         Console.note("\(training.count) samples to learn from, \(setup.validation?.count ?? 0) to measure on")
         for remark in setup.remarks { Console.note(remark) }
         let monitor = TuningMonitor()
-        let outcome = try tuning.run(resumes: resume) { monitor.handle($0) }
+        let outcome: FineTuning.Outcome
+        do {
+            outcome = try tuning.run(resumes: resume) { monitor.handle($0) }
+        } catch TrainingError.nothingToResume(let folder) {
+            // A run that was ended before its first checkpoint loses nothing by starting anew.
+            Console.note("\(folder) holds no checkpoint yet; the run starts from the beginning")
+            outcome = try tuning.run { monitor.handle($0) }
+        }
         monitor.finish()
         switch outcome {
         case .interrupted(let step):
