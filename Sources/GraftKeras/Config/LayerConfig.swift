@@ -34,8 +34,9 @@ struct LayerConfig: Sendable {
     var isTrainable: Bool { settings["trainable"]?.bool ?? true }
 
     /// Whether the layer is a model of layers.
-    var isModel: Bool { ["Functional", "Sequential", "Model"].contains(className) && settings["layers"] != nil
-        || className == "Sequential" && settings.array != nil
+    var isModel: Bool {
+        ["Functional", "Sequential", "Model"].contains(className) && settings["layers"] != nil
+            || className == "Sequential" && settings.array != nil
     }
 
     /// An error that names the layer.

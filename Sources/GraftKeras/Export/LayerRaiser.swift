@@ -48,7 +48,9 @@ struct LayerRaiser {
             if let output = graph[id].outputs.first, let output, !graph[output].isOutput, constant(output) != nil {
                 continue
             }
-            guard let family = RaisingRegistry.family(of: graph[id].op) else { throw failure(id, "no Keras layer does it") }
+            guard let family = RaisingRegistry.family(of: graph[id].op) else {
+                throw failure(id, "no Keras layer does it")
+            }
             try family.raise(id, &self)
         }
         for output in graph.outputs {
@@ -111,7 +113,9 @@ struct LayerRaiser {
         var given: [RaisedTensor] = []
         for (value, border) in zip(values, call.inputs) {
             let tensor = try convert(try self.tensor(value), to: border.layout)
-            let fits = zip(tensor.shape.dropFirst(), border.shape.dropFirst()).allSatisfy { $0 == nil || $1 == nil || $0 == $1 }
+            let fits = zip(tensor.shape.dropFirst(), border.shape.dropFirst()).allSatisfy {
+                $0 == nil || $1 == nil || $0 == $1
+            }
             guard tensor.shape.count == border.shape.count, fits else {
                 throw failure(nodes[0], "its layer \"\(call.layer)\" was made for an input of shape \(border.shape)")
             }
@@ -125,7 +129,8 @@ struct LayerRaiser {
             layers[layer].calls.append(arguments)
         } else {
             var settings = call.settings.object ?? [:]
-            let name = uniqueName(call.layer.split(separator: "/").last.map(String.init) ?? call.layer, full: call.layer)
+            let name = uniqueName(
+                call.layer.split(separator: "/").last.map(String.init) ?? call.layer, full: call.layer)
             settings["name"] = JSON(name)
             layer = layers.count
             layerOfPath[call.layer] = layer
@@ -147,7 +152,8 @@ struct LayerRaiser {
             guard let value = graph[nodes[slot.node]].inputs[slot.input], let tensor = graph[value].tensor else {
                 continue
             }
-            byName[slot.name] = RaisedLayer.Weight(leaf: slot.leaf, tensor: try slot.layout.invert(tensor), value: value)
+            byName[slot.name] = RaisedLayer.Weight(
+                leaf: slot.leaf, tensor: try slot.layout.invert(tensor), value: value)
         }
         for name in call.otherWeights {
             guard let tensor = model.attachedTensors[KerasH5.attachedName(call.topLevel, name)] else { continue }
@@ -278,6 +284,8 @@ struct LayerRaiser {
     }
 
     private mutating func uniqueName(_ wanted: String, full: String? = nil) -> String {
+        // A layer that was read keeps its name as it is.
+        if full == wanted, names.insert(wanted).inserted { return wanted }
         var name = kerasName(wanted)
         if names.contains(name), let full { name = kerasName(full) }
         var number = 1
@@ -291,9 +299,9 @@ struct LayerRaiser {
 
     /// A name without what Keras or HDF5 give a meaning to.
     ///
-    /// Keras 2 allows slashes in the names of layers, Keras 3 does not.
+    /// Keras 2 allows slashes and dots in the names of layers, Keras 3 no slashes and on PyTorch no dots.
     func kerasName(_ name: String) -> String {
-        let refused = isKeras2 ? ":\\ " : "/:\\ "
+        let refused = isKeras2 ? ":\\ " : "/:\\ ."
         let cleaned = String(name.map { refused.contains($0) ? "_" : $0 })
         let trimmed = cleaned.drop { $0 == "_" || $0 == "." || $0 == "/" }
         return trimmed.isEmpty ? "layer" : String(trimmed)
@@ -302,7 +310,9 @@ struct LayerRaiser {
     /// Gives the layer behind an output the output's name, as Keras names outputs by their layers.
     private mutating func named(_ tensor: RaisedTensor, _ name: String) throws -> RaisedTensor {
         let layer = tensor.layer
-        if layers[layer].name == name || layers[layer].className == "InputLayer" || names.contains(name) { return tensor }
+        if layers[layer].name == name || layers[layer].className == "InputLayer" || names.contains(name) {
+            return tensor
+        }
         names.remove(layers[layer].name)
         names.insert(name)
         layers[layer].name = name
@@ -324,7 +334,10 @@ struct LayerRaiser {
         let dimensions = JSON(extents.map { $0.map { JSON($0) } ?? .null })
         let settings: OrderedDictionary<String, JSON> =
             isKeras2
-            ? ["batch_input_shape": dimensions, "dtype": "float32", "sparse": false, "ragged": false, "name": JSON(name)]
+            ? [
+                "batch_input_shape": dimensions, "dtype": "float32", "sparse": false, "ragged": false,
+                "name": JSON(name),
+            ]
             : [
                 "batch_shape": dimensions, "dtype": "float32", "sparse": false, "ragged": false, "name": JSON(name),
                 "optional": false,
@@ -372,7 +385,8 @@ struct LayerRaiser {
 
     private mutating func reshape(_ tensor: RaisedTensor, _ shape: [Int]) -> RaisedTensor {
         conversion(
-            "Reshape", ["target_shape": JSON(shape)], tensor, shape: [tensor.shape[0]] + shape.map { $0 }, layout: .plain)
+            "Reshape", ["target_shape": JSON(shape)], tensor, shape: [tensor.shape[0]] + shape.map { $0 },
+            layout: .plain)
     }
 
     private mutating func conversion(

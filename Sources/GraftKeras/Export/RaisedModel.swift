@@ -66,7 +66,8 @@ struct RaisedModel {
         let frozen = names.filter { annotations.frozen.contains($0) }
         layer.settings["trainable"] = JSON(frozen.count < names.count)
         if !frozen.isEmpty && frozen.count < names.count {
-            notices.append("layer \"\(layer.name)\" is frozen in part; Keras freezes whole layers, so there it is trainable")
+            notices.append(
+                "layer \"\(layer.name)\" is frozen in part; Keras freezes whole layers, so there it is trainable")
         }
     }
 

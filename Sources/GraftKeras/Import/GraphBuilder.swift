@@ -99,7 +99,8 @@ struct GraphBuilder {
         guard let weight = weights[name] else {
             let present = weights.keys.joined(separator: ", ")
             throw KerasError.weights(
-                path: file, layer: path, reason: "it has no weight \(name)\(present.isEmpty ? "" : " among \(present)")")
+                path: file, layer: path, reason: "it has no weight \(name)\(present.isEmpty ? "" : " among \(present)")"
+            )
         }
         guard weight.tensor.shape == layout.kerasShape else {
             throw KerasError.weights(
@@ -172,7 +173,8 @@ struct GraphBuilder {
             }
         case .flattened(let height, let width, let channels):
             return convert(tensor, to: .plain) { builder in
-                let image = builder.reshape(tensor.value, [tensor.shape[0], channels, height, width], suffix: "to_image")
+                let image = builder.reshape(
+                    tensor.value, [tensor.shape[0], channels, height, width], suffix: "to_image")
                 let last = builder.emit(
                     "Transpose", [image], ["perm": .ints([0, 2, 3, 1])],
                     shape: [tensor.shape[0], height, width, channels], suffix: "to_channels_last")

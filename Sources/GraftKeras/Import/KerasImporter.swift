@@ -29,7 +29,8 @@ struct KerasImporter {
             guard let config = model.layers[reference.layer]?.config else { continue }
             inputs.append(try input(config))
         }
-        let outputs = try lower(model, inputs, path: "", topLevel: nil, isTrainable: model.isTrainable, call: 0, depth: 0)
+        let outputs = try lower(
+            model, inputs, path: "", topLevel: nil, isTrainable: model.isTrainable, call: 0, depth: 0)
         for (index, output) in outputs.enumerated() {
             builder.begin(model.outputs[index].layer, call: 0, arguments: .null, weights: [:])
             try giveOut(builder.plain(output).value, name: model.outputs[index].layer)
@@ -136,7 +137,8 @@ struct KerasImporter {
             }
         }
         guard done == waiting.count else {
-            throw KerasError.malformed(path: file, place: "model \"\(model.name)\"", expected: "layers without a circle")
+            throw KerasError.malformed(
+                path: file, place: "model \"\(model.name)\"", expected: "layers without a circle")
         }
         return try model.outputs.map { reference in
             guard let config = model.layers[reference.layer]?.config else {
@@ -223,7 +225,8 @@ struct KerasImporter {
                 argument.value == value || builder.origins[value] == argument.value
                     || builder.origins[argument.value] == value
             }
-            guard let argument = arguments.first(where: isSame), let known = builder.tensors[value] ?? (argument.value == value ? argument : nil)
+            guard let argument = arguments.first(where: isSame),
+                let known = builder.tensors[value] ?? (argument.value == value ? argument : nil)
             else { return }
             inputs.append(BorderTensor(layout: known.layout, shape: known.shape))
         }

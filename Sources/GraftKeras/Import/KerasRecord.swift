@@ -153,7 +153,8 @@ extension KerasRecord {
             "training_config": JSON(optional: trainingConfig),
             "attributes": .object(attributes.mapValues { JSON($0) }), "structure": JSON(structure),
             "calls": JSON(calls.map(\.json)), "groups": .object(groups.mapValues { JSON($0) }),
-            "optimizer": JSON(optimizer), "top_level_group": JSON(hasTopLevelGroup), "trainable": .object(trainable.mapValues { JSON($0) }),
+            "optimizer": JSON(optimizer), "top_level_group": JSON(hasTopLevelGroup),
+            "trainable": .object(trainable.mapValues { JSON($0) }),
         ]
     }
 

@@ -57,7 +57,8 @@ enum Activation {
             let cumulative = emit("Add", [emit("Erf", [scaled.value]).value, scalar("one", 1)])
             return emit("Mul", [emit("Mul", [x, cumulative.value]).value, scalar("half", 0.5)])
         case "softmax", "log_softmax":
-            return emit(name == "softmax" ? "Softmax" : "LogSoftmax", [x], ["axis": .int(try axis(-1, of: input, layer))])
+            return emit(
+                name == "softmax" ? "Softmax" : "LogSoftmax", [x], ["axis": .int(try axis(-1, of: input, layer))])
         default: throw layer.unsupported("the activation \"\(name)\"")
         }
     }
@@ -66,7 +67,9 @@ enum Activation {
     ///
     /// Over flattened features a softmax does not depend on their order.
     static func axis(_ axis: Int, of input: ImportedTensor, _ layer: LayerConfig) throws -> Int {
-        guard let stored = input.storedAxis(axis) else { throw layer.malformed("axis", expected: "an axis of the input") }
+        guard let stored = input.storedAxis(axis) else {
+            throw layer.malformed("axis", expected: "an axis of the input")
+        }
         return stored
     }
 }

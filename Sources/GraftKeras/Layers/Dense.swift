@@ -43,7 +43,8 @@ enum DenseLayers: LayerFamily {
         case .plain:
             let kernel = try builder.weight("kernel", .identity(kernelShape))
             if input.rank == 2 {
-                value = builder.emit("Gemm", [input.value, kernel] + (hasBias ? [try bias()] : []), shape: Array(shape))
+                value = builder.emit(
+                    "Gemm", [input.value, kernel] + (hasBias ? [try bias()] : []), shape: Array(shape))
             } else {
                 let product = builder.emit("MatMul", [input.value, kernel], shape: Array(shape))
                 value = hasBias ? builder.emit("Add", [product, try bias()], shape: Array(shape)) : product

@@ -16,11 +16,13 @@ protocol LayerFamily: Sendable {
 
 /// All families; a new file of layers adds its line here.
 enum LayerRegistry {
-    private static var families: [any LayerFamily.Type] { [
-        ActivationLayers.self, ConvolutionLayers.self, DenseLayers.self, FunctionLayers.self, MergingLayers.self,
-        NormalizationLayers.self, PaddingLayers.self, PoolingLayers.self, RegularizationLayers.self,
-        ReshapingLayers.self, UpsamplingLayers.self,
-    ] }
+    private static var families: [any LayerFamily.Type] {
+        [
+            ActivationLayers.self, ConvolutionLayers.self, DenseLayers.self, FunctionLayers.self, MergingLayers.self,
+            NormalizationLayers.self, PaddingLayers.self, PoolingLayers.self, RegularizationLayers.self,
+            ReshapingLayers.self, UpsamplingLayers.self,
+        ]
+    }
 
     private static let indexOfClass: [String: Int] = {
         var result: [String: Int] = [:]

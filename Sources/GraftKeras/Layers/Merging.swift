@@ -10,7 +10,9 @@ enum MergingLayers: LayerFamily {
     ) throws -> [ImportedTensor] {
         guard layer.className != "Merge" else { throw layer.unsupported("layers of Keras 1") }
         if layer.className == "Concatenate" { return [try concatenate(layer, inputs, &builder)] }
-        guard inputs.count >= 2 else { throw layer.unsupported("it takes \(inputs.count) inputs, expected two or more") }
+        guard inputs.count >= 2 else {
+            throw layer.unsupported("it takes \(inputs.count) inputs, expected two or more")
+        }
         var result = inputs[0]
         for (index, next) in inputs.enumerated().dropFirst() {
             let isLast = index == inputs.count - 1
@@ -43,7 +45,11 @@ enum MergingLayers: LayerFamily {
         let (a, b) = alike(a, b, &builder)
         var shape: [Int?] = []
         for (x, y) in zip(a.shape, b.shape) {
-            if x == 1 { shape.append(y) } else if y == 1 || x == y { shape.append(x) } else if x == nil || y == nil {
+            if x == 1 {
+                shape.append(y)
+            } else if y == 1 || x == y {
+                shape.append(x)
+            } else if x == nil || y == nil {
                 shape.append(x ?? y)
             } else {
                 throw layer.malformed("inputs", expected: "shapes that fit, found \(a.shape) and \(b.shape)")

@@ -27,7 +27,11 @@ enum NormalizationLayers: LayerFamily {
         }
         let axis = axes[0] < 0 ? axes[0] + rank : axes[0]
         var input = given
-        if rank == 4 && axis == 3 { input = builder.channelsFirst(given) } else if rank == 4 { input = builder.plain(given) }
+        if rank == 4 && axis == 3 {
+            input = builder.channelsFirst(given)
+        } else if rank == 4 {
+            input = builder.plain(given)
+        }
         guard input.storedAxis(axis) == 1, let channels = given.shape[axis] else {
             throw layer.unsupported("it normalizes axis \(axis) of an input of rank \(rank)")
         }

@@ -13,9 +13,11 @@ enum PaddingLayers: LayerFamily {
         let isPadding = layer.className == "ZeroPadding2D"
         let amounts = try extents(layer, isPadding ? "padding" : "cropping")
         let sums = [amounts[0][0] + amounts[0][1], amounts[1][0] + amounts[1][1]]
-        let result = [shape[0], shape[1]] + (0..<2).map { axis in
-            shape[2 + axis].map { isPadding ? $0 + sums[axis] : $0 - sums[axis] }
-        }
+        let result =
+            [shape[0], shape[1]]
+            + (0..<2).map { axis in
+                shape[2 + axis].map { isPadding ? $0 + sums[axis] : $0 - sums[axis] }
+            }
         guard result.allSatisfy({ $0 == nil || $0! > 0 }) else {
             throw layer.malformed("cropping", expected: "less than the input's extent")
         }

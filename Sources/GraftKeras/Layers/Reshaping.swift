@@ -69,7 +69,8 @@ enum ReshapingLayers: LayerFamily {
         let shape = [given.shape[0]] + extents.map { $0 < 0 ? nil : $0 }
         var input = given
         // The elements of an image of one position or one channel are in the same order either way.
-        let isSameOrder = given.layout == .channelsFirst
+        let isSameOrder =
+            given.layout == .channelsFirst
             && (given.shape[1] == 1 && given.shape[2] == 1 || given.shape[3] == 1)
         if !isSameOrder { input = builder.plain(given) }
         if shape.count == 4, shape[1] == 1, shape[2] == 1 {

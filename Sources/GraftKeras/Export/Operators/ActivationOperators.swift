@@ -16,7 +16,9 @@ enum ActivationOperators: RaisingFamily {
 
     static func raise(_ id: NodeID, _ raiser: inout LayerRaiser) throws {
         let node = raiser.graph[id]
-        if node.op.type == "Identity", let value = node.inputs.first, let value, raiser.constant(value) != nil { return }
+        if node.op.type == "Identity", let value = node.inputs.first, let value, raiser.constant(value) != nil {
+            return
+        }
         let input = try raiser.input(id)
         if node.op.type == "Identity" {
             // Only where an output needs a name of its own does it become a layer.
@@ -63,7 +65,8 @@ enum ActivationOperators: RaisingFamily {
             return add("ReLU", ["max_value": 1.0, "negative_slope": 0.0, "threshold": 0.0], scaled, id, &raiser)
         case "HardSwish", "Celu", "Gelu":
             let name = ["HardSwish": "hard_silu", "Celu": "celu", "Gelu": "gelu"][node.op.type] ?? ""
-            let isUsual = node.op.type == "Gelu"
+            let isUsual =
+                node.op.type == "Gelu"
                 ? attributes.string("approximate") ?? "none" == "none" : attributes.float("alpha") ?? 1 == 1
             guard isUsual, !raiser.isKeras2 || name == "gelu" else {
                 throw raiser.failure(id, "Keras\(raiser.isKeras2 ? " 2" : "") has no such function")

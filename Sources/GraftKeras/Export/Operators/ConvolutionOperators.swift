@@ -66,7 +66,8 @@ enum ConvolutionOperators: RaisingFamily {
             return frame.pads[axis] == total / 2 && frame.pads[axis + 2] == total - total / 2
                 && extra[axis] == max(frame.strides[axis] - frame.kernel[axis], 0)
         }
-        let isValid = frame.pads == [0, 0, 0, 0]
+        let isValid =
+            frame.pads == [0, 0, 0, 0]
             && (0..<2).allSatisfy { extra[$0] == max(frame.strides[$0] - frame.kernel[$0], 0) }
         guard attributes.int("group") ?? 1 == 1, frame.dilations == [1, 1], isSame || isValid,
             attributes.string("auto_pad") ?? "NOTSET" == "NOTSET", attributes.ints("output_shape") == nil

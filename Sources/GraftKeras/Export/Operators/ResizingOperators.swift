@@ -15,9 +15,11 @@ enum ResizingOperators: RaisingFamily {
         let input = try raiser.image(id)
         let factors = try factors(id, node, input, raiser)
         let mode = node.attributes.string("mode") ?? "nearest"
-        let transform = node.attributes.string("coordinate_transformation_mode")
+        let transform =
+            node.attributes.string("coordinate_transformation_mode")
             ?? (node.op.type == "Upsample" ? "asymmetric" : "half_pixel")
-        let rounding = node.attributes.string("nearest_mode")
+        let rounding =
+            node.attributes.string("nearest_mode")
             ?? (node.op.type == "Upsample" ? "floor" : "round_prefer_floor")
         let interpolation: String
         switch (mode, transform) {

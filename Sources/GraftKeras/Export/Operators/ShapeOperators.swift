@@ -65,7 +65,8 @@ enum ShapeOperators: RaisingFamily {
             raiser.define(id, as: flatten(id, input, &raiser))
             return
         }
-        let isSameOrder = input.layout == .channelsFirst
+        let isSameOrder =
+            input.layout == .channelsFirst
             && (input.shape[1] == 1 && input.shape[2] == 1 || input.shape[3] == 1)
         let source = isSameOrder ? input : try raiser.convert(input, to: .plain)
         // Features as an image of one position.
