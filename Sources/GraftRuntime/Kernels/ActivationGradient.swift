@@ -15,7 +15,10 @@ enum ActivationGradientKernels: KernelFamily {
             .function("ClipGrad", domain: graftDomain, widens: true) { context in
                 let low = context.has(2) ? try context.numbers(2).first ?? -.infinity : -.infinity
                 let high = context.has(3) ? try context.numbers(3).first ?? .infinity : .infinity
-                try map(context) { $1 >= low && $1 <= high ? $0 : 0 }
+                try map(context) { dy, x in
+                    let upper = x <= high ? dy : 0
+                    return x >= low ? upper : 0
+                }
             },
             .function("PReluGrad", domain: graftDomain, widens: true, run: prelu),
         ]

@@ -102,10 +102,7 @@ enum ElementwiseKernels: KernelFamily {
                         $0.attributes.float("max") ?? .greatestFiniteMagnitude
                     )
                 },
-                run: { bounds, context in
-                    let (low, high) = bounds
-                    try map(Float.self, context) { min(max($0, low), high) }
-                }),
+                run: { bounds, context in try clipFloats(context, bounds.0, bounds.1) }),
             .function("Clip", opsets: 11...KernelRegistry.newestOpset, widens: true) { try clip($0) },
         ]
     }
@@ -148,7 +145,7 @@ enum ElementwiseKernels: KernelFamily {
 
     private static func clip(_ context: KernelContext) throws {
         switch try context.input(0).elementType {
-        case .float32: try clip(Float.self, -.infinity, .infinity, context)
+        case .float32: try clipFloats(context)
         case .float64: try clip(Double.self, -.infinity, .infinity, context)
         case .int8: try clip(Int8.self, .min, .max, context)
         case .int16: try clip(Int16.self, .min, .max, context)
@@ -159,6 +156,24 @@ enum ElementwiseKernels: KernelFamily {
         case .uint32: try clip(UInt32.self, .min, .max, context)
         case .uint64: try clip(UInt64.self, .min, .max, context)
         case let type: throw KernelFailure("elements of type \(type.name)")
+        }
+    }
+
+    private static func clipFloats(_ context: KernelContext) throws {
+        func bound(_ index: Int, _ otherwise: Float) throws -> Float {
+            guard context.has(index) else { return otherwise }
+            let tensor = try context.plain(index, .float32)
+            guard tensor.count == 1 else { throw KernelFailure("a bound that is not a single number") }
+            return tensor.floats.pointee
+        }
+        try clipFloats(context, try bound(1, -.infinity), try bound(2, .infinity))
+    }
+
+    /// Comparisons that a loop over vectors has instructions for; a NaN stays one.
+    private static func clipFloats(_ context: KernelContext, _ low: Float, _ high: Float) throws {
+        try map(Float.self, context) { x in
+            let raised = x < low ? low : x
+            return raised > high ? high : raised
         }
     }
 
