@@ -121,6 +121,14 @@ import Testing
         #expect(error?.description.contains("Did you mean \"gradual\"?") ?? false)
     }
 
+    @Test func fewSamplesGetMorePasses() throws {
+        let recipe = try Recipe.named("gradual", for: TinyNet.model())
+        let few = recipe.lengthened(forSamples: 80)
+        #expect(few.stages.map(\.length) == [.epochs(100), .epochs(34), .epochs(34)])
+        #expect(few.stages[0].stop?.patience == 16)
+        #expect(recipe.lengthened(forSamples: 100_000) == recipe)
+    }
+
     @Test func theTableShowsRatesAndCounts() throws {
         let model = TinyNet.model()
         let recipe = Recipe(stages: [

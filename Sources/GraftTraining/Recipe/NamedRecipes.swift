@@ -81,3 +81,25 @@ extension Recipe {
 
     private static let cosine = ScheduleSettings(NamedChoice("cosine"), warmup: .fraction(0.1))
 }
+
+extension Recipe {
+    /// The recipe with more passes in stages that would take too few steps on so few samples.
+    ///
+    /// A stage measured in epochs gets at least 300 steps where it is the first and 100 otherwise, in at most 150 epochs;
+    /// its patience grows to a sixth of its epochs. For recipes that were made by name: what a user wrote stays.
+    public func lengthened(forSamples samples: Int) -> Recipe {
+        var result = self
+        let perEpoch = max((samples + batch * accumulate - 1) / (batch * accumulate), 1)
+        for index in stages.indices {
+            guard case .epochs(let epochs) = stages[index].length else { continue }
+            let wanted = ((index == 0 ? 300 : 100) + perEpoch - 1) / perEpoch
+            let more = max(epochs, min(wanted, 150))
+            result.stages[index].length = .epochs(more)
+            if var stop = stages[index].stop {
+                stop.patience = max(stop.patience, more / 6)
+                result.stages[index].stop = stop
+            }
+        }
+        return result
+    }
+}

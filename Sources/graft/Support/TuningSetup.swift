@@ -94,8 +94,9 @@ struct TuningSetup {
         if let shots = options.shots {
             chosen = try Split.shots(shots, labels: dataSet.labels, of: learned, seed: recipe.seed)
         }
-        if options.batch == nil, Recipe.names.contains(options.recipe) {
-            self.recipe.batch = Self.batch(for: chosen.count)
+        if Recipe.names.contains(options.recipe) {
+            if options.batch == nil { self.recipe.batch = Self.batch(for: chosen.count) }
+            self.recipe = self.recipe.lengthened(forSamples: chosen.count)
         }
         let isVaried = contract.preprocessing != nil
         training = contract.samples(dataSet, indices: chosen, augmentation: isVaried ? augmentation : nil)
