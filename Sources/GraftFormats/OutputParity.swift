@@ -28,15 +28,19 @@ public struct OutputParity: Sendable {
     /// - Parameter inputs: what to run on, by the first model's names; probe inputs where nil.
     /// - Throws: what planning or running throws.
     public init(_ first: Model, _ second: Model, inputs: [String: Tensor]? = nil) throws {
-        let inputs = try inputs ?? ProbeInputs.make(for: first)
-        let plans = (try Plan(first), try Plan(second))
-        let expected = try Session(plans.0).run(inputs)
-        let names = Self.pairs(plans.0.inputs.map(\.name), plans.1.inputs.map(\.name))
-        var others: [String: Tensor] = [:]
-        for (a, b) in names { others[b] = inputs[a] }
-        let actual = try Session(plans.1).run(others)
-        entries = try Self.pairs(plans.0.outputs.map(\.name), plans.1.outputs.map(\.name)).compactMap { a, b in
-            guard let x = expected[a], let y = actual[b] else { return nil }
+        try self.init(ReferenceRun(first, inputs: inputs), second)
+    }
+
+    /// Runs a model on the inputs of a run that has taken place.
+    ///
+    /// - Throws: what planning or running throws.
+    public init(_ reference: ReferenceRun, _ second: Model) throws {
+        let plan = try Plan(second)
+        var inputs: [String: Tensor] = [:]
+        for (a, b) in Self.pairs(reference.inputNames, plan.inputs.map(\.name)) { inputs[b] = reference.inputs[a] }
+        let actual = try Session(plan).run(inputs)
+        entries = try Self.pairs(reference.outputNames, plan.outputs.map(\.name)).compactMap { a, b in
+            guard let x = reference.outputs[a], let y = actual[b] else { return nil }
             return Entry(name: a, shape: x.shape, comparison: try ArrayComparison(x, y))
         }
     }
@@ -46,6 +50,27 @@ public struct OutputParity: Sendable {
         let known = Set(second)
         if first.allSatisfy({ known.contains($0) }) { return first.map { ($0, $0) } }
         return Array(zip(first, second))
+    }
+}
+
+/// What a model answered on some inputs.
+public struct ReferenceRun: Sendable {
+    let inputNames: [String]
+    let outputNames: [String]
+    let inputs: [String: Tensor]
+    let outputs: [String: Tensor]
+
+    /// Runs a model.
+    ///
+    /// - Parameter inputs: what to run on; probe inputs where nil.
+    /// - Throws: what planning or running throws.
+    public init(_ model: Model, inputs: [String: Tensor]? = nil) throws {
+        let given = try inputs ?? ProbeInputs.make(for: model)
+        let plan = try Plan(model)
+        inputNames = plan.inputs.map(\.name)
+        outputNames = plan.outputs.map(\.name)
+        self.inputs = given
+        outputs = try Session(plan).run(given)
     }
 }
 

@@ -50,11 +50,10 @@ public struct VerifiedExport: Sendable {
             return Report(
                 parity: nil, remark: "not compared, as asked", notices: notices, byteCount: Self.size(of: path))
         }
-        // The source may name operators that cannot run here; that is no reason not to write what was not changed.
-        let probe: [String: Tensor]
+        // A source that cannot run here is no reason not to write it; the report says that nothing was compared.
+        let reference: ReferenceRun
         do {
-            probe = try ProbeInputs.make(for: model)
-            _ = try Plan(model)
+            reference = try ReferenceRun(model)
         } catch let error as any GraftError {
             let notices = try format.write(model, to: path)
             return Report(
@@ -64,7 +63,7 @@ public struct VerifiedExport: Sendable {
         return try AtomicFolder.stage(path) { staged in
             let notices = try format.write(model, to: staged)
             let back = try format.read(path: staged, limits: limits)
-            let parity = try OutputParity(model, back, inputs: probe)
+            let parity = try OutputParity(reference, back)
             guard parity.largestRelativeDifference <= tolerance else {
                 throw ExportError.outputsDiffer(
                     path: path, difference: parity.largestRelativeDifference, tolerance: tolerance)
