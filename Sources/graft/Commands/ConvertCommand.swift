@@ -44,7 +44,8 @@ struct ConvertCommand: ParsableCommand {
         let report = try export.write(model, to: output)
         if common.json {
             Console.output(
-                (["input": JSON(input), "output": JSON(output), "format": JSON(format.name), "check": report.json] as JSON)
+                (["input": JSON(input), "output": JSON(output), "format": JSON(format.name), "check": report.json]
+                    as JSON)
                     .text(.indented))
         } else {
             Console.note("\(input) (\(source.name)) → \(output) (\(format.name)): \(report.summary)")

@@ -75,7 +75,9 @@ struct EvalCommand: ParsableCommand {
         for index in present.prefix(60) {
             let figures = confusion.figures(index)
             let worst = present.filter { $0 != index }.max { confusion[index, $0] < confusion[index, $1] }
-            let mistaken = worst.flatMap { confusion[index, $0] > 0 ? "\(name($0, labels)) (\(confusion[index, $0]))" : nil }
+            let mistaken = worst.flatMap {
+                confusion[index, $0] > 0 ? "\(name($0, labels)) (\(confusion[index, $0]))" : nil
+            }
             table.add([
                 name(index, labels), "\(figures.support)", Format.percent(figures.precision),
                 Format.percent(figures.recall), Format.percent(figures.f1), mistaken ?? "",
@@ -83,7 +85,8 @@ struct EvalCommand: ParsableCommand {
         }
         lines.append(table.text())
         if present.count > 1 && present.count <= 12 {
-            var matrix = Table([("true \\ predicted", .left)] + present.map { (name($0, labels), Table.Alignment.right) })
+            var matrix = Table(
+                [("true \\ predicted", .left)] + present.map { (name($0, labels), Table.Alignment.right) })
             for row in present { matrix.add([name(row, labels)] + present.map { "\(confusion[row, $0])" }) }
             lines += ["", matrix.text(width: max(80, Console.width))]
         }

@@ -64,7 +64,8 @@ struct PredictCommand: ParsableCommand {
                 let padding = String(repeating: " ", count: width - name(index).count)
                 let percent = Format.percent(share)
                 Console.output(
-                    "  \(name(index))\(padding)  \(String(repeating: " ", count: max(0, 8 - percent.count)))\(percent)  \(bar)")
+                    "  \(name(index))\(padding)  \(String(repeating: " ", count: max(0, 8 - percent.count)))\(percent)  \(bar)"
+                )
             }
         }
         if common.json { Console.output(JSON(results).text(.indented)) }

@@ -137,7 +137,8 @@ final class TuningMonitor {
         case .stage(let index, let count, let name, let trainable, let steps):
             finish()
             stage = name
-            Console.note("stage \(index + 1)/\(count) \(name): \(Format.count(trainable)) parameters learn, \(steps) steps")
+            Console.note(
+                "stage \(index + 1)/\(count) \(name): \(Format.count(trainable)) parameters learn, \(steps) steps")
         case .features(let done, let total):
             if features == nil { features = Progress("features", total: total, unit: "samples") }
             features?.update(done)

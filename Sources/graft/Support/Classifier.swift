@@ -1,6 +1,7 @@
 import GraftCore
 import GraftIR
 import GraftRuntime
+
 #if canImport(Glibc)
 import Glibc
 #endif
@@ -17,7 +18,8 @@ struct Classifier {
         session = try Session(plan)
         guard let first = plan.outputs.first else { throw ContractError.noInput }
         output = first.name
-        givesProbabilities = model.graph.outputs.first
+        givesProbabilities =
+            model.graph.outputs.first
             .flatMap { model.graph[$0].producer }
             .map { ["Softmax", "Sigmoid"].contains(model.graph[$0].op.type) } ?? false
     }

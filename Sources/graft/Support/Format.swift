@@ -51,7 +51,8 @@ enum Format {
         while mantissa < 1 { (mantissa, exponent) = (mantissa * 10, exponent - 1) }
         let sign = value < 0 ? "-" : ""
         let digits = String(abs(exponent))
-        return "\(sign)\(decimal(mantissa, digits: 1))e\(exponent < 0 ? "-" : "+")\(digits.count < 2 ? "0" : "")\(digits)"
+        return
+            "\(sign)\(decimal(mantissa, digits: 1))e\(exponent < 0 ? "-" : "+")\(digits.count < 2 ? "0" : "")\(digits)"
     }
 
     /// A duration: `12 s`, `3 min 20 s`, `2 h 5 min`.

@@ -1,7 +1,7 @@
-import OrderedCollections
 import GraftCore
 import GraftFormats
 import GraftIR
+import OrderedCollections
 
 extension ModelSummary {
     /// The summary as lines that fit 80 columns.

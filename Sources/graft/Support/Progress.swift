@@ -30,7 +30,8 @@ struct Progress {
         let left = rate > 0 ? Format.duration(Double(total - done) / rate) : "?"
         let filled = total > 0 ? min(20, 20 * done / total) : 0
         let bar = String(repeating: "█", count: filled) + String(repeating: "░", count: 20 - filled)
-        let text = "\(title) \(bar) \(done)/\(total) \(unit), \(Format.decimal(rate, digits: 1))/s, \(left) left \(note)"
+        let text =
+            "\(title) \(bar) \(done)/\(total) \(unit), \(Format.decimal(rate, digits: 1))/s, \(left) left \(note)"
         Console.write("\r\u{1B}[K\(text.prefix(Console.width - 1))", to: STDERR_FILENO)
     }
 

@@ -53,7 +53,8 @@ struct CommonOptions: ParsableArguments {
             }
             guard limits.set(parts[0], to: value) else {
                 let names = limits.entries.map(\.name)
-                throw ValidationError("--limit: there is no limit \(parts[0]).\(Suggestion.sentence(parts[0], in: names))")
+                throw ValidationError(
+                    "--limit: there is no limit \(parts[0]).\(Suggestion.sentence(parts[0], in: names))")
             }
         }
         return limits

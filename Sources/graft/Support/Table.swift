@@ -25,7 +25,8 @@ struct Table {
         }
         let gaps = 2 * (columns.count - 1)
         var excess = widths.reduce(0, +) + gaps - width
-        while excess > 0, let widest = widths.indices.filter({ columns[$0].alignment == .left }).max(by: { widths[$0] < widths[$1] }),
+        while excess > 0,
+            let widest = widths.indices.filter({ columns[$0].alignment == .left }).max(by: { widths[$0] < widths[$1] }),
             widths[widest] > 12
         {
             widths[widest] -= 1
