@@ -41,17 +41,21 @@ struct LayerRaiser {
         for id in graph.order where !done.contains(id) {
             currentNode = id
             if let key = callOfNode[id], let call = reused[key] {
-                if id == call.nodes.last { try reuse(call.record, call.nodes, call.inputs) }
+                guard id == call.nodes.last else { continue }
+                if try fits(call.record, call.inputs) {
+                    try reuse(call.record, call.nodes, call.inputs)
+                } else {
+                    // Something before the layer has changed its shape, such as a new head: its operators become layers
+                    // of their own.
+                    for node in call.nodes { try raise(node) }
+                }
                 continue
             }
             // What is stored, or follows from what is stored, is a weight and no layer.
             if let output = graph[id].outputs.first, let output, !graph[output].isOutput, constant(output) != nil {
                 continue
             }
-            guard let family = RaisingRegistry.family(of: graph[id].op) else {
-                throw failure(id, "no Keras layer does it")
-            }
-            try family.raise(id, &self)
+            try raise(id)
         }
         for output in graph.outputs {
             let tensor = try plain(output)
@@ -109,17 +113,30 @@ struct LayerRaiser {
         return true
     }
 
+    private mutating func raise(_ id: NodeID) throws {
+        currentNode = id
+        guard let family = RaisingRegistry.family(of: graph[id].op) else {
+            throw failure(id, "no Keras layer does it")
+        }
+        try family.raise(id, &self)
+    }
+
+    /// Whether a layer's inputs have the shapes that it was made for.
+    private mutating func fits(_ call: CallRecord, _ values: [ValueID]) throws -> Bool {
+        for (value, border) in zip(values, call.inputs) {
+            let shape = try convert(try tensor(value), to: border.layout).shape
+            let agrees = zip(shape.dropFirst(), border.shape.dropFirst()).allSatisfy {
+                $0 == nil || $1 == nil || $0 == $1
+            }
+            guard shape.count == border.shape.count, agrees else { return false }
+        }
+        return true
+    }
+
     private mutating func reuse(_ call: CallRecord, _ nodes: [NodeID], _ values: [ValueID]) throws {
         var given: [RaisedTensor] = []
         for (value, border) in zip(values, call.inputs) {
-            let tensor = try convert(try self.tensor(value), to: border.layout)
-            let fits = zip(tensor.shape.dropFirst(), border.shape.dropFirst()).allSatisfy {
-                $0 == nil || $1 == nil || $0 == $1
-            }
-            guard tensor.shape.count == border.shape.count, fits else {
-                throw failure(nodes[0], "its layer \"\(call.layer)\" was made for an input of shape \(border.shape)")
-            }
-            given.append(tensor)
+            given.append(try convert(try tensor(value), to: border.layout))
         }
         let arguments = call.arguments.map { given[$0] }
         let border = call.outputs[0].tensor
