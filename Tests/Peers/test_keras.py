@@ -26,10 +26,6 @@ COVERED = [p for p in ALL if not p.stem.startswith("refused_")]
 REFUSED = [p for p in ALL if p.stem.startswith("refused_")]
 NAMED = lambda p: f"{p.parent.name}_{p.stem}"
 
-# PyTorch's backend of Keras repeats the border where the padding of a mean is uneven; TensorFlow and JAX, and so Keras 2
-# and Graft, leave the padding out of the mean. Keras 3 on PyTorch is no measure here.
-UNEVEN_MEAN = "average_pool_same"
-
 # What a refusal must name: the layer's name in the file.
 CULPRITS = {"refused_lambda": "twice", "refused_lstm": "lstm", "refused_gru": "gru", "refused_function": "tan2"}
 
@@ -85,18 +81,16 @@ class FromKeras(unittest.TestCase):
             for key, value in given.items():
                 self.assertTrue(all(d in (0, s) for d, s in zip(shapes[key], value.shape[1:])), "layout of the interface")
             self.assertEqual([o.name for o in model.graph.output], list(expected), "names of outputs")
-            if NAMED(path) != f"keras_{UNEVEN_MEAN}":
-                actual = run_onnx(place / "result.onnx", given)
-                compare(self, "Keras .h5 to ONNX, onnxruntime against Keras", NAMED(path), actual, expected)
+            compare(self, "Keras .h5 to ONNX, onnxruntime against Keras", NAMED(path), run_onnx(place / "result.onnx", given), expected)
 
             graft("convert", path, place / "again.h5")
-            actual = run_keras(load_keras(place / "again.h5"), given)
-            compare(self, "Keras .h5 to .h5, Keras against Keras", NAMED(path), actual, expected)
+            # TensorFlow has no convolution with channels first on CPUs; what comes back from ONNX has them last.
+            if path.stem != "channels_first":
+                actual = run_keras(load_keras(place / "again.h5"), given)
+                compare(self, "Keras .h5 to .h5, Keras against Keras", NAMED(path), actual, expected)
 
             graft("convert", place / "result.onnx", place / "back.h5")
             actual = run_keras(load_keras(place / "back.h5"), given)
-            if NAMED(path) == f"keras2_{UNEVEN_MEAN}":
-                return
             compare(self, "Keras .h5 to ONNX to .h5, Keras against Keras", NAMED(path), same_layout(actual, expected), expected)
 
     def check_refused(self, path):
