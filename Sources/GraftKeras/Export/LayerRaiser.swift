@@ -34,7 +34,12 @@ struct LayerRaiser {
     /// Makes the layers of the whole graph.
     mutating func raise() throws {
         let reused = reusableCalls()
-        try checkCovered(except: Set(reused.values.flatMap(\.nodes)))
+        let composed = Composition.all(in: self).filter { entry in
+            // A composition inside a layer that was read is that layer.
+            !reused.values.contains { call in call.nodes.contains { entry.value.nodes.contains($0) } }
+        }
+        let inside = Set(composed.values.flatMap(\.nodes))
+        try checkCovered(except: inside.union(reused.values.flatMap(\.nodes)))
         for input in graph.inputs where graph[input].initializer == nil { try raiseInput(input) }
         let callOfNode = Dictionary(
             reused.flatMap { key, call in call.nodes.map { ($0, key) } }, uniquingKeysWith: { a, _ in a })
@@ -51,6 +56,14 @@ struct LayerRaiser {
                 }
                 continue
             }
+            if let whole = composed[id] {
+                let input = try tensor(whole.input)
+                let result = add(
+                    whole.className, whole.settings, [input], shape: input.shape, layout: input.layout, for: id)
+                define(id, as: result)
+                continue
+            }
+            if inside.contains(id) { continue }
             // What is stored, or follows from what is stored, is a weight and no layer.
             if let output = graph[id].outputs.first, let output, !graph[output].isOutput, constant(output) != nil {
                 continue

@@ -27,6 +27,13 @@ enum PoolingLayers: LayerFamily {
         let window = try Window(layer, kernel: size, strides: layer["strides"] == nil ? size : layer.pair("strides"))
         var attributes = window.attributes([shape[2], shape[3]])
         attributes["dilations"] = nil
+        // onnxruntime merges a Pad of zeros into a pooling behind it, which for a maximum is wrong; not where the pooling
+        // says in words that it does not pad.
+        if attributes["pads"] == nil, attributes["auto_pad"] == nil,
+            builder.graph[input.value].producer.map({ builder.graph[$0].op.isONNX("Pad") }) ?? false
+        {
+            attributes["auto_pad"] = .string("VALID")
+        }
         // Padding does not count in an average: ONNX' default.
         let result = [shape[0], shape[1]] + (try window.outputExtents([shape[2], shape[3]], layer: layer))
         let value = builder.emit(isMaximum ? "MaxPool" : "AveragePool", [input.value], attributes, shape: result)
