@@ -12,46 +12,52 @@ import Glibc
 enum ActivationGradientKernels: KernelFamily {
     static var definitions: [KernelDefinition] {
         simple + withExponentials + [
-            .function("ClipGrad", domain: graftDomain, widens: true) { context in
-                let low = context.has(2) ? try context.numbers(2).first ?? -.infinity : -.infinity
-                let high = context.has(3) ? try context.numbers(3).first ?? .infinity : .infinity
-                try map(context) { dy, x in
-                    let upper = x <= high ? dy : 0
-                    return x >= low ? upper : 0
-                }
-            },
-            .function("PReluGrad", domain: graftDomain, widens: true, run: prelu),
+            .function("PReluGrad", domain: graftDomain, widens: true, run: prelu)
         ]
     }
 
     private static var simple: [KernelDefinition] {
         [
-            .function("ReluGrad", domain: graftDomain, widens: true) { try map($0) { $1 > 0 ? $0 : 0 } },
-            .function("SigmoidGrad", domain: graftDomain, widens: true) { try map($0) { $0 * $1 * (1 - $1) } },
-            .function("TanhGrad", domain: graftDomain, widens: true) { try map($0) { $0 * (1 - $1 * $1) } },
+            .function("ReluGrad", domain: graftDomain, widens: true) { context in
+                try map(context, ()) { _, dy, x in x > 0 ? dy : 0 }
+            },
+            .function("SigmoidGrad", domain: graftDomain, widens: true) { context in
+                try map(context, ()) { _, dy, y in dy * y * (1 - y) }
+            },
+            .function("TanhGrad", domain: graftDomain, widens: true) { context in
+                try map(context, ()) { _, dy, y in dy * (1 - y * y) }
+            },
             .function("SoftsignGrad", domain: graftDomain, widens: true) { context in
-                try map(context) { dy, x in
+                try map(context, ()) { _, dy, x in
                     let width = 1 + abs(x)
                     return dy / (width * width)
                 }
             },
             .function("HardSwishGrad", domain: graftDomain, widens: true) { context in
-                try map(context) { dy, x in
-                    let slope = x * (1 / 3) + 0.5
-                    return x <= -3 ? 0 : x < 3 ? dy * slope : dy
+                try map(context, ()) { _, dy, x in
+                    let middle = x < 3 ? dy * (x * (1 / 3) + 0.5) : dy
+                    return x > -3 ? middle : 0
+                }
+            },
+            .function("ClipGrad", domain: graftDomain, widens: true) { context in
+                let low = context.has(2) ? try context.numbers(2).first ?? -.infinity : -.infinity
+                let high = context.has(3) ? try context.numbers(3).first ?? .infinity : .infinity
+                try map(context, (low, high)) { bounds, dy, x in
+                    let upper = x <= bounds.1 ? dy : 0
+                    return x >= bounds.0 ? upper : 0
                 }
             },
             .function(
                 "LeakyReluGrad", domain: graftDomain, widens: true, prepare: { $0.attributes.float("alpha") ?? 0.01 },
-                run: { alpha, context in try map(context) { $1 > 0 ? $0 : $0 * alpha } }),
+                run: { alpha, context in try map(context, alpha) { alpha, dy, x in x > 0 ? dy : dy * alpha } }),
             .function(
                 "HardSigmoidGrad", domain: graftDomain, widens: true,
                 prepare: { ($0.attributes.float("alpha") ?? 0.2, $0.attributes.float("beta") ?? 0.5) },
                 run: { settings, context in
-                    let (alpha, beta) = settings
-                    try map(context) { dy, x in
-                        let y = alpha * x + beta
-                        return y > 0 && y < 1 ? dy * alpha : 0
+                    try map(context, settings) { settings, dy, x in
+                        let y = settings.0 * x + settings.1
+                        let upper = y < 1 ? dy * settings.0 : 0
+                        return y > 0 ? upper : 0
                     }
                 }),
             .function(
@@ -63,12 +69,15 @@ enum ActivationGradientKernels: KernelFamily {
                     )
                 },
                 run: { settings, context in
-                    let (alpha, gamma) = settings
-                    try map(context) { dy, x in dy * gamma * (x > 0 ? 1 : alpha * expf(x)) }
+                    try map(context, settings) { settings, dy, x in
+                        dy * settings.1 * (x > 0 ? 1 : settings.0 * expf(x))
+                    }
                 }),
             .function(
                 "CeluGrad", domain: graftDomain, widens: true, prepare: { $0.attributes.float("alpha") ?? 1 },
-                run: { alpha, context in try map(context) { dy, x in x > 0 ? dy : dy * expf(x / alpha) } }),
+                run: { alpha, context in
+                    try map(context, alpha) { alpha, dy, x in x > 0 ? dy : dy * expf(x / alpha) }
+                }),
         ]
     }
 
@@ -94,14 +103,18 @@ enum ActivationGradientKernels: KernelFamily {
     }
 
     /// Computes output 0 from inputs 0 and 1 of one shape.
+    ///
+    /// The function gets its settings as an argument: one that captures them would be called for every element.
     @inline(__always)
-    private static func map(_ context: KernelContext, _ function: (Float, Float) -> Float) throws {
+    private static func map<Settings>(
+        _ context: KernelContext, _ settings: Settings, _ function: (Settings, Float, Float) -> Float
+    ) throws {
         let layout = try context.matchLayouts(0, 1)
         let shape = try context.input(0).shape
         let y = try context.output(0, reusing: 0, .float32, shape, layout: layout)
         let (a, b, target) = (try context.input(0).floats, try context.input(1).floats, y.floats)
         Parallel.forEachRange(y.count, grain: 8192) { range in
-            for index in range { target[index] = function(a[index], b[index]) }
+            for index in range { target[index] = function(settings, a[index], b[index]) }
         }
     }
 
