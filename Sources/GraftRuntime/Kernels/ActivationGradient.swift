@@ -39,14 +39,7 @@ enum ActivationGradientKernels: KernelFamily {
                     return x > -3 ? middle : 0
                 }
             },
-            .function("ClipGrad", domain: graftDomain, widens: true) { context in
-                let low = context.has(2) ? try context.numbers(2).first ?? -.infinity : -.infinity
-                let high = context.has(3) ? try context.numbers(3).first ?? .infinity : .infinity
-                try map(context, (low, high)) { bounds, dy, x in
-                    let upper = x <= bounds.1 ? dy : 0
-                    return x >= bounds.0 ? upper : 0
-                }
-            },
+            .function("ClipGrad", domain: graftDomain, widens: true, run: clip),
             .function(
                 "LeakyReluGrad", domain: graftDomain, widens: true, prepare: { $0.attributes.float("alpha") ?? 0.01 },
                 run: { alpha, context in try map(context, alpha) { alpha, dy, x in x > 0 ? dy : dy * alpha } }),
@@ -115,6 +108,23 @@ enum ActivationGradientKernels: KernelFamily {
         let (a, b, target) = (try context.input(0).floats, try context.input(1).floats, y.floats)
         Parallel.forEachRange(y.count, grain: 8192) { range in
             for index in range { target[index] = function(settings, a[index], b[index]) }
+        }
+    }
+
+    /// `ClipGrad(dY, X, min, max) → dX`: dY where the bounds leave X as it is.
+    private static func clip(_ context: KernelContext) throws {
+        let low = context.has(2) ? try context.numbers(2).first ?? -.infinity : -.infinity
+        let high = context.has(3) ? try context.numbers(3).first ?? .infinity : .infinity
+        let layout = try context.matchLayouts(0, 1)
+        let shape = try context.input(0).shape
+        let result = try context.output(0, reusing: 0, .float32, shape, layout: layout)
+        let (dy, x, target) = (try context.input(0).floats, try context.input(1).floats, result.floats)
+        Parallel.forEachRange(result.count, grain: 8192) { range in
+            for index in range {
+                let (value, gradient) = (x[index], dy[index])
+                let below: Float = value <= high ? gradient : 0
+                target[index] = value >= low ? below : 0
+            }
         }
     }
 

@@ -202,9 +202,19 @@ enum ElementwiseKernels: KernelFamily {
 
     /// Comparisons that a loop over vectors has instructions for; a NaN stays one.
     private static func clipFloats(_ context: KernelContext, _ low: Float, _ high: Float) throws {
-        try map((low, high), context) { bounds, x in
-            let raised = x < bounds.0 ? bounds.0 : x
-            return raised > bounds.1 ? bounds.1 : raised
+        let (shape, layout, found) = try {
+            let x = try context.input(0)
+            return (x.shape, x.layout, x.elementType)
+        }()
+        guard found == .float32 else { throw KernelFailure("elements of type \(found.name)") }
+        let y = try context.output(0, reusing: 0, found, shape, layout: layout)
+        let (source, target) = (try context.input(0).floats, y.floats)
+        Parallel.forEachRange(y.count, grain: 8192) { range in
+            for index in range {
+                let x = source[index]
+                let raised = x < low ? low : x
+                target[index] = raised > high ? high : raised
+            }
         }
     }
 
