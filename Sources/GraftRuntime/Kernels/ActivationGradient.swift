@@ -35,8 +35,8 @@ enum ActivationGradientKernels: KernelFamily {
             },
             .function("HardSwishGrad", domain: graftDomain, widens: true) { context in
                 try map(context, ()) { _, dy, x in
-                    let middle = x < 3 ? dy * (x * (1 / 3) + 0.5) : dy
-                    return x > -3 ? middle : 0
+                    let inner = clipped(x, -3, 3)
+                    return dy * (inner == x ? x * (1 / 3) + 0.5 : (inner + 3) * (1 / 6))
                 }
             },
             .function("ClipGrad", domain: graftDomain, widens: true, run: clip),
@@ -49,8 +49,7 @@ enum ActivationGradientKernels: KernelFamily {
                 run: { settings, context in
                     try map(context, settings) { settings, dy, x in
                         let y = settings.0 * x + settings.1
-                        let upper = y < 1 ? dy * settings.0 : 0
-                        return y > 0 ? upper : 0
+                        return clipped(y, 0, 1) == y ? dy * settings.0 : 0
                     }
                 }),
             .function(
@@ -111,6 +110,11 @@ enum ActivationGradientKernels: KernelFamily {
         }
     }
 
+    @inline(__always) private static func clipped(_ x: Float, _ low: Float, _ high: Float) -> Float {
+        let raised = x < low ? low : x
+        return raised > high ? high : raised
+    }
+
     /// `ClipGrad(dY, X, min, max) → dX`: dY where the bounds leave X as it is.
     private static func clip(_ context: KernelContext) throws {
         let low = context.has(2) ? try context.numbers(2).first ?? -.infinity : -.infinity
@@ -122,8 +126,8 @@ enum ActivationGradientKernels: KernelFamily {
         Parallel.forEachRange(result.count, grain: 8192) { range in
             for index in range {
                 let (value, gradient) = (x[index], dy[index])
-                let below: Float = value <= high ? gradient : 0
-                target[index] = value >= low ? below : 0
+                // One choice: two of them would be branches.
+                target[index] = clipped(value, low, high) == value ? gradient : 0
             }
         }
     }
