@@ -27,7 +27,7 @@ let package = Package(
             name: "Graft",
             targets: [
                 "GraftCore", "GraftIR", "GraftWeights", "GraftONNX", "GraftKeras", "GraftSurgery", "GraftAutodiff",
-                "GraftRuntime", "GraftData", "GraftTraining", "GraftReport",
+                "GraftRuntime", "GraftData", "GraftFormats", "GraftTraining", "GraftReport",
             ]),
     ],
     dependencies: [
@@ -68,6 +68,7 @@ let package = Package(
                 "GraftIR", "GraftCore", "GraftWeights", "GraftSurgery", "GraftAutodiff", "GraftRuntime", "GraftData",
                 .product(name: "Yams", package: "Yams"),
             ]),
+        swift("GraftFormats", ["GraftIR", "GraftCore", "GraftONNX", "GraftKeras", "GraftRuntime"]),
         swift("GraftReport", ["GraftIR", "GraftCore", "GraftTraining"]),
         .executableTarget(
             name: "graft-hdf5-reader", dependencies: ["GraftHDF5"], swiftSettings: strict),
@@ -75,8 +76,8 @@ let package = Package(
             name: "graft",
             dependencies: [
                 "GraftIR", "GraftCore", "GraftWeights", "GraftONNX", "GraftKeras", "GraftSurgery", "GraftAutodiff",
-                "GraftRuntime", "GraftData", "GraftTraining", "GraftReport",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "GraftRuntime", "GraftData", "GraftFormats", "GraftTraining", "GraftReport",
+                collections, .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
 
@@ -88,7 +89,8 @@ let package = Package(
         tests("GraftWeightsTests", ["GraftWeights", "GraftCore"]),
         tests("GraftONNXTests", ["GraftONNX", "GraftIR", "GraftCore"]),
         tests(
-            "GraftKerasTests", ["GraftKeras", "GraftHDF5", "GraftRuntime", "GraftIR", "GraftCore", "GraftWeights"]),
+            "GraftKerasTests",
+            ["GraftKeras", "GraftHDF5", "GraftONNX", "GraftRuntime", "GraftIR", "GraftCore", "GraftWeights"]),
         tests(
             "GraftSurgeryTests",
             ["GraftSurgery", "GraftRuntime", "GraftONNX", "GraftIR", "GraftCore"]),
@@ -103,6 +105,7 @@ let package = Package(
                 "GraftTraining", "GraftData", "GraftRuntime", "GraftAutodiff", "GraftSurgery", "GraftONNX", "GraftIR",
                 "GraftCore", "GraftWeights",
             ]),
+        tests("GraftFormatsTests", ["GraftFormats", "GraftONNX", "GraftKeras", "GraftIR", "GraftCore"]),
         tests("GraftReportTests", ["GraftReport", "GraftTraining", "GraftIR", "GraftCore"]),
         tests("GraftCommandTests", ["graft", "GraftCore", "GraftIR", "GraftONNX", "GraftWeights"]),
     ],

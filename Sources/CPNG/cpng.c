@@ -65,9 +65,12 @@ static void decode(Decoder *decoder, uint32_t width, uint32_t height, int channe
     uint8_t *base = is_wide_gray ? decoder->wide : pixels;
     for (uint32_t y = 0; y < height; y++) decoder->rows[y] = base + y * stride;
     png_read_image(png, decoder->rows);
-    // Pillow's rule for 16-bit gray: values beyond 255 become 255.
+    // 16-bit gray is scaled and rounded; the upper byte alone, which other 16-bit colours get, would make it darker.
     if (is_wide_gray)
-        for (size_t i = 0; i < row_bytes * height; i++) pixels[i] = base[2 * i] ? 255 : base[2 * i + 1];
+        for (size_t i = 0; i < row_bytes * height; i++) {
+            uint32_t value = (uint32_t)base[2 * i] << 8 | base[2 * i + 1];
+            pixels[i] = (uint8_t)((value * 255 + 32767) / 65535);
+        }
 }
 
 int cpng_decode(

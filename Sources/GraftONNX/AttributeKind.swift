@@ -18,9 +18,13 @@ enum AttributeKind {
     static let type: Int32 = 13
     static let types: Int32 = 14
 
-    /// In ``Carried/explicitDefaults``: the file leaves out the kind, which its one value tells. No field has number 0.
+    /// The flag that the file leaves out the kind, which its one value tells.
+    ///
+    /// A bit of ``Carried/explicitDefaults``; no field has the number.
     static let kindOmittedFlag = 0
-    /// In ``Carried/explicitDefaults``: the file leaves out the value, which is the default of its kind.
+    /// The flag that the file leaves out the value, which is the default of its kind.
+    ///
+    /// A bit of ``Carried/explicitDefaults``; no field has the number.
     static let valueOmittedFlag = 63
 
     /// The code of a value's kind.

@@ -41,6 +41,8 @@ public enum ONNX {
         }
 
         var context = WriteContext(path: path, placement: ExternalPlacement(mode))
+        // The message points into the context's memory and into the model's buffers.
+        defer { withExtendedLifetime((model, context)) {} }
         var message = try context.model(model)
         var size = packedSize(message)
         if size > options.messageBound, options.externalData == .automatic {
@@ -66,7 +68,6 @@ public enum ONNX {
             if !entries.isEmpty { unlink(dataPath) }
             throw error
         }
-        withExtendedLifetime((model, context)) {}
     }
 
     private static func packedSize<M: ProtoMessage>(_ message: UnsafeMutablePointer<M>) -> Int {

@@ -23,8 +23,10 @@ public enum ONNXError: GraftError, Equatable {
     /// A model holds something that a file cannot.
     case cannotWrite(path: String, place: String, reason: String)
 
+    /// The input is at fault.
     public var exitStatus: ExitStatus { .badInput }
 
+    /// What is wrong, where, and what to do.
     public var description: String {
         switch self {
         case .malformed(let path, let offset, let reason):

@@ -3,7 +3,7 @@ import GraftCore
 /// NumPy's array files (`.npy`).
 ///
 /// Read are booleans, integers, floating-point and complex numbers of all sizes that ``ElementType`` has, Unicode
-/// (`<U`) and byte (`S`) texts, and `bfloat16` and `float8_e5m2` as `ml_dtypes` writes them. An array in C order with
+/// (`<U`) and byte (`S`) texts, and `bfloat16` (`<V2`) and `float8_e5m2` (`<f1`) as `ml_dtypes` writes them. An array in C order with
 /// little-endian elements stays in the mapped file; Fortran order is transposed and big-endian elements are swapped.
 /// Arrays of pickled objects are refused: reading them would run code.
 public enum NPY {

@@ -13,8 +13,10 @@ public enum NPYError: GraftError, Equatable {
     /// A bound of ``Limits`` would be exceeded.
     case limitExceeded(source: String, reason: String)
 
+    /// The exit status of a command that this error ends.
     public var exitStatus: ExitStatus { .badInput }
 
+    /// What is wrong, where, and what to do.
     public var description: String {
         switch self {
         case .damaged(let source, let reason): "\(source): not a complete NumPy array: \(reason)"

@@ -41,10 +41,10 @@ enum NumPyType: Equatable {
         throw .unsupportedType(source: source, descriptor: descriptor, advice: advice)
     }
 
-    /// The descriptor for a tensor's elements, or nil where NumPy has none.
+    /// The descriptor for a tensor's elements, or nil where NumPy has none that it reads back.
     static func descriptor(_ type: ElementType) -> String? {
-        guard let kind = kinds.first(where: { $0.type == type })?.descriptor else { return nil }
-        return (type.byteWidth == 1 && type != .float8e5m2 ? "|" : "<") + kind
+        guard type != .float8e5m2, let kind = kinds.first(where: { $0.type == type })?.descriptor else { return nil }
+        return (type.byteWidth == 1 ? "|" : "<") + kind
     }
 
     /// The number of bytes of one element in the file.

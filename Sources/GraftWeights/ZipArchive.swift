@@ -91,9 +91,9 @@ public struct ZipArchive: Sendable {
 }
 
 /// CRC-32 as ZIP and PNG use it.
-enum CRC32 {
+package enum CRC32 {
     /// The checksum of bytes that follow others with checksum `start`.
-    static func checksum(_ bytes: UnsafeRawBufferPointer, after start: UInt32 = 0) -> UInt32 {
+    package static func checksum(_ bytes: UnsafeRawBufferPointer, after start: UInt32 = 0) -> UInt32 {
         var result = UInt(start)
         var offset = 0
         while offset < bytes.count {

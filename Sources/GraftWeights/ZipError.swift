@@ -21,8 +21,10 @@ public enum ZipError: GraftError, Equatable {
     /// There is no member of this name.
     case noSuchMember(path: String, member: String, suggestion: String)
 
+    /// The exit status of a command that this error ends.
     public var exitStatus: ExitStatus { .badInput }
 
+    /// What is wrong, where, and what to do.
     public var description: String {
         switch self {
         case .notAnArchive(let path, let reason): "\(path): not a complete ZIP archive: \(reason)"

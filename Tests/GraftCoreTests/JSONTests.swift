@@ -16,7 +16,8 @@ import Testing
     }
 
     @Test(arguments: [
-        "", "{", "[1,]", "{\"a\"}", "01x", "nul", "\"", "\"\\u12\"", "[1 2]", "1.", "-", "{\"a\":1,}", "1 2", "\"\u{1}\"",
+        "", "{", "[1,]", "{\"a\"}", "01x", "nul", "\"", "\"\\u12\"", "[1 2]", "1.", "-", "{\"a\":1,}", "1 2",
+        "\"\u{1}\"",
     ])
     func damagedTextIsRefused(_ text: String) {
         #expect(throws: JSONError.self) { try JSON(parsing: text) }

@@ -56,4 +56,33 @@ import Testing
             row.resized(width: 12, height: 1, filter: .bilinear).pixels
                 == [0, 5, 12, 18, 30, 47, 73, 100, 133, 187, 228, 255])
     }
+
+    @Test(arguments: [
+        "datasets/sign_language_digits/Dataset", "datasets/ort_animals4/images", "datasets/bccd/BCCD/JPEGImages",
+        "images", "datasets/dsb2018_nuclei/semantic_masks_derived",
+    ])
+    func realPhotographsHavePillowsPixels(folder: String) throws {
+        guard let path = Fixtures.shared("models/\(folder)") else {
+            return Fixtures.sharedIsMissing(for: "realPhotographsHavePillowsPixels")
+        }
+        let file = try MappedFile(path: Fixtures.path("pillow/digests.json"))
+        let expected = try #require(try withExtendedLifetime(file) { try JSON(parsing: file.bytes) }[folder])
+        let filter = try #require(expected["filter"]?.string.flatMap(ResamplingFilter.init(rawValue:)))
+        let names = try Self.pictures(below: path)
+        #expect(names.count == expected["count"]?.int)
+        let hasher = ContentHash.Hasher()
+        for name in names {
+            let image = try Image(path: name).rgb
+            image.pixels.withUnsafeBytes { hasher.update($0) }
+            image.resized(width: 96, height: 64, filter: filter).pixels.withUnsafeBytes { hasher.update($0) }
+        }
+        #expect(hasher.finish().description == expected["sha256"]?.string)
+    }
+
+    /// The files below a folder that are pictures by name, in order of their bytes.
+    private static func pictures(below path: String) throws -> [String] {
+        try Folder.files(below: path, limits: Limits())
+            .filter { name in [".jpg", ".jpeg", ".png"].contains { name.lowercased().hasSuffix($0) } }
+            .sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+    }
 }

@@ -90,7 +90,8 @@ import Testing
     }
 
     @Test func writtenArraysReadBackIdenticalAndAligned() throws {
-        let arrays = try arrays("stored.npz")
+        // NumPy itself does not read what it writes for float8_e5m2.
+        let arrays = try arrays("stored.npz").filter { $0.key != "float8_e5m2" }
         try Fixtures.withTemporaryFolder { folder in
             let path = "\(folder)/copy.npz"
             try NPZ.write(arrays, to: path)
@@ -111,7 +112,7 @@ import Testing
         try Fixtures.withTemporaryFolder { folder in
             let path = "\(folder)/x.npz"
             let tensors: [Tensor] = [
-                .zeros(.float8e4m3fn, shape: [2]), .zeros(.int4, shape: [2]),
+                .zeros(.float8e4m3fn, shape: [2]), .zeros(.float8e5m2, shape: [2]), .zeros(.int4, shape: [2]),
                 try Tensor(.string, shape: [1], storage: .strings([[65, 0]])),
             ]
             for tensor in tensors {
@@ -128,13 +129,13 @@ import Testing
         try Fixtures.withTemporaryFolder { folder in
             let path = "\(folder)/damaged.npz"
             for count in 0..<bytes.count {
-                try AtomicFile.write(bytes[..<count], to: path)
+                try writeFile(bytes[..<count], to: path)
                 #expect(throws: ZipError.self, "\(count) bytes") { try NPZ.read(path: path) }
             }
             for bit in 0..<(bytes.count * 8) {
                 var damaged = bytes
                 damaged[bit / 8] ^= 1 << (bit % 8)
-                try AtomicFile.write(damaged, to: path)
+                try writeFile(damaged, to: path)
                 // Time stamps and names are not covered by the checksum; the array always is.
                 if let arrays = try? NPZ.read(path: path), let tensor = arrays.values.first {
                     #expect(try tensor.elements(as: Float.self) == [0, 1, 2], "bit \(bit)")
@@ -148,13 +149,13 @@ import Testing
         try Fixtures.withTemporaryFolder { folder in
             let path = "\(folder)/damaged.npy"
             for count in 0..<bytes.count {
-                try AtomicFile.write(bytes[..<count], to: path)
+                try writeFile(bytes[..<count], to: path)
                 #expect(throws: NPYError.self, "\(count) bytes") { try NPY.read(path: path) }
             }
             for bit in 0..<(128 * 8) {
                 var damaged = bytes
                 damaged[bit / 8] ^= 1 << (bit % 8)
-                try AtomicFile.write(damaged, to: path)
+                try writeFile(damaged, to: path)
                 if let tensor = try? NPY.read(path: path) { #expect(tensor.byteCount == 96, "bit \(bit)") }
             }
         }

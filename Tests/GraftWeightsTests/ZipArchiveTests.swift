@@ -25,13 +25,13 @@ import Testing
         try Fixtures.withTemporaryFolder { folder in
             let path = "\(folder)/x.zip"
             for count in 0..<bytes.count {
-                try AtomicFile.write(bytes[..<count], to: path)
+                try writeFile(bytes[..<count], to: path)
                 #expect(throws: ZipError.self) { try ZipArchive(path: path) }
             }
             for bit in 0..<(bytes.count * 8) {
                 var damaged = bytes
                 damaged[bit / 8] ^= 1 << (bit % 8)
-                try AtomicFile.write(damaged, to: path)
+                try writeFile(damaged, to: path)
                 guard let archive = try? ZipArchive(path: path) else { continue }
                 for member in archive.members.values {
                     guard let contents = try? archive.contents(of: member) else { continue }
@@ -82,7 +82,7 @@ import Testing
             let field = bytes.count - 22 - 47 + 42
             bytes[field] = 31
             bytes[field + 1] = 0
-            try AtomicFile.write(bytes, to: path)
+            try writeFile(bytes, to: path)
             #expect(throws: ZipError.overlap(path: path, member: "a", other: "b")) { try ZipArchive(path: path) }
         }
     }
@@ -102,7 +102,7 @@ import Testing
             #expect(archive.members.values.allSatisfy { $0.storedRange.lowerBound % 64 == 0 })
             let bytes = try fileBytes(path)
             for count in 0..<bytes.count {
-                try AtomicFile.write(bytes[..<count], to: path)
+                try writeFile(bytes[..<count], to: path)
                 #expect(throws: ZipError.self) { try ZipArchive(path: path) }
             }
         }
@@ -114,7 +114,7 @@ import Testing
         bytes[start] ^= 1
         try Fixtures.withTemporaryFolder { folder in
             let path = "\(folder)/x.zip"
-            try AtomicFile.write(bytes, to: path)
+            try writeFile(bytes, to: path)
             let archive = try ZipArchive(path: path)
             #expect(throws: ZipError.wrongChecksum(path: path, member: "one")) { try archive.contents(of: "one") }
             #expect(try archive.contents(of: "one", verifying: false).count == 5)

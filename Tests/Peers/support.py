@@ -132,7 +132,11 @@ def session(path):
     options.log_severity_level = 3
     options.intra_op_num_threads = 2
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    # onnxruntime 1.31 merges a Pad with zeros into a MaxPool, whose own padding is minus infinity: wrong for negative
+    # inputs. Keras fixtures with such inputs show it.
+    return onnxruntime.InferenceSession(
+        str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=["Pad_Fusion"]
+    )
 
 
 def run_onnx(path, given):

@@ -84,8 +84,10 @@ class FromKeras(unittest.TestCase):
             compare(self, "Keras .h5 to ONNX, onnxruntime against Keras", NAMED(path), run_onnx(place / "result.onnx", given), expected)
 
             graft("convert", path, place / "again.h5")
-            actual = run_keras(load_keras(place / "again.h5"), given)
-            compare(self, "Keras .h5 to .h5, Keras against Keras", NAMED(path), actual, expected)
+            # TensorFlow has no convolution with channels first on CPUs; what comes back from ONNX has them last.
+            if path.stem != "channels_first":
+                actual = run_keras(load_keras(place / "again.h5"), given)
+                compare(self, "Keras .h5 to .h5, Keras against Keras", NAMED(path), actual, expected)
 
             graft("convert", place / "result.onnx", place / "back.h5")
             actual = run_keras(load_keras(place / "back.h5"), given)

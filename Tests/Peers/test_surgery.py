@@ -86,6 +86,10 @@ class Head(unittest.TestCase):
             constants = lambda m: {i.name: onnx.numpy_helper.to_array(i).tobytes() for i in m.graph.initializer}
             kept = constants(after)
             mine = {*classifier.input[1:]}
+            # A classifier's matrix may come through a Reshape of the stored tensor.
+            for node in before.graph.node:
+                if mine & set(node.output):
+                    mine |= set(node.input)
             following = [n for n in before.graph.node if n.op_type == "Add" and classifier.output[0] in n.input]
             for node in following:
                 mine |= set(node.input)
@@ -205,7 +209,7 @@ class AnnotationsTravel(unittest.TestCase):
             frozen = json.loads(metadata(place / "b.onnx")["graft.frozen"])
             self.assertTrue(frozen and all(name.startswith("layer1.") for name in frozen), frozen)
             groups = json.loads(metadata(place / "b.onnx")["graft.groups"])
-            self.assertEqual([g["multiplier"] for g in groups], [0.1])
+            self.assertEqual({g["multiplier"] for g in groups}, {0.1})
 
     @staticmethod
     def bare(tensor):

@@ -4,8 +4,9 @@ extension Image {
     /// Reads the JPEG, PNG or WebP file at `path`, as Pillow's `ImageOps.exif_transpose(image).convert("RGB")` does.
     ///
     /// The pixels are Pillow's: JPEG with the accurate integer transform and smooth chroma, CMYK by Pillow's formula,
-    /// PNG without gamma or colour profile and with 16-bit gray clamped to 255. Transparency is dropped. Gray files stay
-    /// gray (one channel). The orientation that EXIF data states is applied, so people stand upright.
+    /// PNG without gamma or colour profile. One case differs: 16-bit gray is scaled to 8 bits, where Pillow would turn
+    /// all values beyond 255 white. Transparency is dropped. Gray files stay gray (one channel). The orientation that
+    /// EXIF data states is applied, so people stand upright.
     /// - Throws: ``FileError`` or ``ImageError``.
     public init(path: String, limits: Limits = Limits()) throws {
         let file = try MappedFile(path: path)

@@ -15,8 +15,10 @@ public enum ImageError: GraftError, Equatable {
     /// The picture declares more pixels than ``Limits/imagePixels``.
     case tooLarge(source: String, width: Int, height: Int, limit: Int)
 
+    /// The exit status of a command that this error ends.
     public var exitStatus: ExitStatus { .badInput }
 
+    /// What is wrong, where, and what to do.
     public var description: String {
         switch self {
         case .unknownFormat(let source): "\(source): not a picture; JPEG, PNG and WebP are read"

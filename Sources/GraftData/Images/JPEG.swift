@@ -1,6 +1,10 @@
 import CTurboJPEG
 import GraftCore
 
+#if canImport(Glibc)
+import Glibc
+#endif
+
 /// JPEG pictures (ITU-T T.81), decoded by libjpeg-turbo with the settings that Pillow leaves at their defaults.
 enum JPEG {
     /// What the segments before the first scan say.
@@ -121,8 +125,10 @@ enum JPEG {
     private static func nextMarker(_ bytes: UnsafeRawBufferPointer, from start: Int, inScan: Bool) -> Int {
         var position = start
         while position < bytes.count {
-            guard let found = bytes[position...].firstIndex(of: 0xFF) else { return bytes.count }
-            position = found + 1
+            guard let base = bytes.baseAddress, let found = memchr(base + position, 0xFF, bytes.count - position) else {
+                return bytes.count
+            }
+            position = UnsafeRawPointer(found) - base + 1
             while position < bytes.count, bytes[position] == 0xFF { position += 1 }
             guard position < bytes.count else { return bytes.count }
             let code = bytes[position]

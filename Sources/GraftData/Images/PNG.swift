@@ -1,19 +1,13 @@
 import CPNG
 import GraftCore
+import GraftWeights
 
 /// PNG pictures (ISO/IEC 15948), decoded by libpng.
 enum PNG {
     static func decode(
         _ bytes: UnsafeRawBufferPointer, source: String, limits: Limits
     ) throws(ImageError) -> (Image, Orientation) {
-        let data = BigEndian(bytes: bytes)
-        guard let width = data.u32(16), let height = data.u32(20), let colour = data.u8(25), bytes.count >= 33 else {
-            throw .truncated(source: source, format: "PNG")
-        }
-        guard bytes[12..<16].elementsEqual("IHDR".utf8) else {
-            throw .damaged(source: source, format: "PNG", reason: "its header does not come first")
-        }
-        try Image.checkSize(width: width, height: height, source: source, format: .png, limits: limits)
+        let (width, height, colour) = try header(bytes, source: source, limits: limits)
         let channels = colour == 0 || colour == 4 ? 1 : 3
         var message = [CChar](repeating: 0, count: 256)
         var status: Int32 = 0
@@ -28,7 +22,42 @@ enum PNG {
             if reason == "the file is truncated" { throw .truncated(source: source, format: "PNG") }
             throw .damaged(source: source, format: "PNG", reason: reason)
         }
-        return (image, orientation(data))
+        return (image, orientation(BigEndian(bytes: bytes)))
+    }
+
+    private static func header(
+        _ bytes: UnsafeRawBufferPointer, source: String, limits: Limits
+    ) throws(ImageError) -> (width: Int, height: Int, colour: Int) {
+        let data = BigEndian(bytes: bytes)
+        guard let width = data.u32(16), let height = data.u32(20), let colour = data.u8(25), bytes.count >= 33 else {
+            throw .truncated(source: source, format: "PNG")
+        }
+        guard bytes[12..<16].elementsEqual("IHDR".utf8) else {
+            throw .damaged(source: source, format: "PNG", reason: "its header does not come first")
+        }
+        try Image.checkSize(width: width, height: height, source: source, format: .png, limits: limits)
+        return (width, height, colour)
+    }
+
+    /// Checks the header and the checksums of all chunks up to the end of the pixels.
+    static func check(_ bytes: UnsafeRawBufferPointer, source: String, limits: Limits) throws(ImageError) {
+        _ = try header(bytes, source: source, limits: limits)
+        let data = BigEndian(bytes: bytes)
+        var position = 8
+        var hasPixels = false
+        while let length = data.u32(position), let kind = data.u32(position + 4) {
+            let isPixels = kind == 0x4944_4154
+            if hasPixels, !isPixels { return }
+            guard length <= bytes.count - position - 12, let checksum = data.u32(position + 8 + length) else { break }
+            let chunk = UnsafeRawBufferPointer(rebasing: bytes[(position + 4)..<(position + 8 + length)])
+            // Chunks with a lower-case first letter can be ignored, damaged or not.
+            if kind & 0x2000_0000 == 0, Int(CRC32.checksum(chunk)) != checksum {
+                throw .damaged(source: source, format: "PNG", reason: "the checksum at byte \(position) is wrong")
+            }
+            hasPixels = hasPixels || isPixels
+            position += length + 12
+        }
+        guard hasPixels, position == bytes.count else { throw .truncated(source: source, format: "PNG") }
     }
 
     /// The orientation in the chunk `eXIf`, which may stand before or behind the pixels.

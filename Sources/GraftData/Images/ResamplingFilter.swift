@@ -39,7 +39,8 @@ public enum ResamplingFilter: String, Sendable, CaseIterable {
             if x == 0 { return 1 }
             if x >= 1 { return 0 }
             let angle = x * Double.pi
-            return sin(angle) / angle * (0.54 + 0.46 * cos(angle))
+            // Pillow's constants are single-precision numbers, which decides how some weights are rounded.
+            return sin(angle) / angle * (Double(0.54 as Float) + Double(0.46 as Float) * cos(angle))
         case .bicubic:
             let a = -0.5
             if x < 1 { return ((a + 2) * x - (a + 3)) * x * x + 1 }

@@ -6,6 +6,24 @@ enum WebP {
     static func decode(
         _ bytes: UnsafeRawBufferPointer, source: String, limits: Limits
     ) throws(ImageError) -> (Image, Orientation) {
+        let (width, height) = try features(bytes, source: source, limits: limits)
+        let start = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self)
+        var isWhole = false
+        let image = Image(width: width, height: height, channels: 3) { target in
+            target.initialize(repeating: 0)
+            isWhole =
+                WebPDecodeRGBInto(start, bytes.count, target.baseAddress, target.count, Int32(width * 3)) != nil
+        }
+        guard isWhole else {
+            throw .damaged(source: source, format: "WebP", reason: "its pixels cannot be decoded")
+        }
+        return (image, orientation(bytes))
+    }
+
+    /// The size that the header states, after checks that need no decoding.
+    static func features(
+        _ bytes: UnsafeRawBufferPointer, source: String, limits: Limits
+    ) throws(ImageError) -> (width: Int, height: Int) {
         let start = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self)
         // The container states its own size; what lies behind is not part of the picture.
         guard let riff = littleEndian(bytes, 4), riff + 8 <= bytes.count else {
@@ -22,16 +40,7 @@ enum WebP {
         }
         let (width, height) = (Int(features.width), Int(features.height))
         try Image.checkSize(width: width, height: height, source: source, format: .webp, limits: limits)
-        var isWhole = false
-        let image = Image(width: width, height: height, channels: 3) { target in
-            target.initialize(repeating: 0)
-            isWhole =
-                WebPDecodeRGBInto(start, bytes.count, target.baseAddress, target.count, Int32(width * 3)) != nil
-        }
-        guard isWhole else {
-            throw .damaged(source: source, format: "WebP", reason: "its pixels cannot be decoded")
-        }
-        return (image, orientation(bytes))
+        return (width, height)
     }
 
     private static func littleEndian(_ bytes: UnsafeRawBufferPointer, _ offset: Int) -> Int? {

@@ -74,6 +74,8 @@ public struct Model: Sendable, Equatable {
     public var carried: Carried
     /// What other formats must write back, by a name of the format's choosing; such as a Keras layer configuration.
     public var attachments: [String: JSON]
+    /// Arrays that other formats must write back, such as the state of an optimizer; by a name of the format's choosing.
+    public var attachedTensors: [String: Tensor]
     /// The format that the model was read from, such as `onnx` or `keras-h5`; empty for a model made in memory.
     public var sourceFormat: String
 
@@ -92,6 +94,7 @@ public struct Model: Sendable, Equatable {
         metadata = Metadata()
         carried = .nothing
         attachments = [:]
+        attachedTensors = [:]
         sourceFormat = ""
     }
 

@@ -61,7 +61,7 @@ public struct Node: Sendable, Equatable {
     public internal(set) var inputs: [ValueID?]
     /// What it makes; nil for an optional output that nobody wants.
     public internal(set) var outputs: [ValueID?]
-    /// The settings. Setting an attribute that holds a graph goes through the graph, which keeps its captures.
+    /// The settings; they are set through the graph, which keeps the captures of bodies.
     public internal(set) var attributes: Attributes
     /// The remark.
     public var docString: String

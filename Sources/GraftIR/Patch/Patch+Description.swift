@@ -53,7 +53,9 @@ extension Patch: CustomStringConvertible {
             result.append(Line(mark: mark, kind: "metadata", text: "\(key) = \(shortened(value))"))
         }
         if shell.before?.opsets != shell.after?.opsets {
-            let opsets = (shell.after?.opsets ?? []).map { "\($0.domain.isEmpty ? "ai.onnx" : $0.domain) \($0.version)" }
+            let opsets = (shell.after?.opsets ?? []).map {
+                "\($0.domain.isEmpty ? "ai.onnx" : $0.domain) \($0.version)"
+            }
             result.append(Line(mark: "~", kind: "model", text: "opsets \(opsets.joined(separator: ", "))"))
         }
         if shell.before?.functions != shell.after?.functions {

@@ -10,10 +10,12 @@ extension ReadContext {
     func model() throws(ONNXError) -> Model {
         guard file.count <= Int(Int32.max) else { throw .tooLarge(path: path, bytes: file.count) }
         let skeleton = try WireScanner.skeleton(of: file, nonce: nonce, path: path, limits: limits)
-        // Messages grow when parsed; in real models up to tenfold. What grows much more is made to exhaust memory.
-        let budget = min(limits.parseBytes, 64 << 20 + skeleton.count * 32)
+        // Messages grow when parsed; in real models up to tenfold. What grows much more is made to exhaust memory, so the
+        // default limit counts in full only for large structures; a limit that somebody set counts as it is.
+        let isDefault = limits.parseBytes == Limits().parseBytes
+        let budget = isDefault ? min(limits.parseBytes, 64 << 20 + skeleton.count * 32) : limits.parseBytes
         let arena = Arena(budget: budget)
-        guard let message = arena.unpack(Onnx__ModelProto.self, from: skeleton.bytes) else {
+        guard let message = skeleton.withBytes({ arena.unpack(Onnx__ModelProto.self, from: $0) }) else {
             throw arena.isExhausted
                 ? .exceedsLimit(path: path, what: "the memory of its structure", name: "parse-bytes", limit: budget)
                 : .malformed(path: path, offset: 0, reason: "the message cannot be parsed")

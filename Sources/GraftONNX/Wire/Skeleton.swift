@@ -21,8 +21,10 @@ struct Skeleton: ~Copyable {
 
     deinit { memory.deallocate() }
 
-    /// The bytes; valid while the skeleton lives and does not grow.
-    var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: memory, count: count) }
+    /// Calls `body` with the bytes.
+    borrowing func withBytes<R>(_ body: (UnsafeRawBufferPointer) throws -> R) rethrows -> R {
+        try body(UnsafeRawBufferPointer(start: memory, count: count))
+    }
 
     private mutating func reserve(_ extra: Int) throws(TooLarge) {
         guard extra > capacity - count else { return }

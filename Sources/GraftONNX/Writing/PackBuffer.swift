@@ -12,12 +12,18 @@ extension FileWriter {
             var start = range.lowerBound
             while start < range.upperBound {
                 let part = start..<min(start + step, range.upperBound)
-                try write(UnsafeRawBufferPointer(rebasing: file.bytes[part]))
+                try withExtendedLifetime(file) { try write(UnsafeRawBufferPointer(rebasing: file.bytes[part])) }
                 file.releasePages(part)
                 start = part.upperBound
             }
-        case .owned(let buffer): try write(buffer.bytes)
-        case .deferred(let bytes): try write(bytes.load().bytes)
+        case .owned(let buffer): try withExtendedLifetime(buffer) { try write(buffer.bytes) }
+        case .deferred(let bytes):
+            let buffer = try bytes.load()
+            guard buffer.count == bytes.byteCount else {
+                throw TensorError.byteCountMismatch(
+                    type: .uint8, shape: [bytes.byteCount], expected: bytes.byteCount, actual: buffer.count)
+            }
+            try withExtendedLifetime(buffer) { try write(buffer.bytes) }
         case .strings: break
         }
     }

@@ -139,7 +139,7 @@ extension WriteContext {
                 into: narrowed.mutableBytes)
         default: return false
         }
-        return try tensor.withBytes { $0.elementsEqual(narrowed.bytes) }
+        return try withExtendedLifetime(narrowed) { try tensor.withBytes { $0.elementsEqual(narrowed.bytes) } }
     }
 
     private func clearList(_ list: TypedData.List, of message: UnsafeMutablePointer<Onnx__TensorProto>) {

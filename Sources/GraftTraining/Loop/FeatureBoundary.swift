@@ -15,8 +15,12 @@ struct FeatureBoundary {
     ///
     /// - Parameters:
     ///   - targets: the values that the rest leads to: the loss.
+    ///   - inputs: what the samples give.
+    ///   - network: the nodes that may belong to the prefix: those of the model, which validation has too.
     ///   - changing: the values that change from step to step: parameters that train, statistics that follow batches.
-    init(in graph: Graph, towards targets: [ValueID], changing: Set<ValueID>) {
+    init(
+        in graph: Graph, towards targets: [ValueID], inputs: [ValueID], network: Set<NodeID>, changing: Set<ValueID>
+    ) {
         var needed = Set<NodeID>()
         var pending = targets.compactMap { graph[$0].producer }
         var read = Set(targets)
@@ -27,14 +31,14 @@ struct FeatureBoundary {
                 if let producer = graph[value].producer { pending.append(producer) }
             }
         }
-        // An input with a stored default is a weight, as files before IR version 4 list them.
-        var fromData = Set(graph.inputs.filter { !graph[$0].isInitializer })
+        var fromData = Set(inputs)
         var unsettled = changing
         var prefix = Set<NodeID>()
         for id in graph.order where needed.contains(id) {
             let operands = Self.operands(of: id, in: graph)
             let outputs = graph[id].outputs.compactMap { $0 }
-            let isUnsettled = Self.isRandom(graph[id]) || operands.contains { unsettled.contains($0) }
+            let isUnsettled =
+                !network.contains(id) || Self.isRandom(graph[id]) || operands.contains { unsettled.contains($0) }
             if operands.contains(where: { fromData.contains($0) }) { fromData.formUnion(outputs) }
             if isUnsettled {
                 unsettled.formUnion(outputs)

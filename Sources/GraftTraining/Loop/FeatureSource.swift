@@ -43,7 +43,9 @@ final class FeatureSource {
                 .init(name: name, type: a.elementType, shape: Array(a.shape.dropFirst()), byteCount: a.byteCount))
         }
         let perSample = layouts.reduce(0) { $0 + $1.byteCount }
-        guard let total = Checked.product([perSample, samples.count, self.views]), total <= Self.byteLimit else { return }
+        guard let total = Checked.product([perSample, samples.count, self.views]), total <= Self.byteLimit else {
+            return
+        }
         cache = try FeatureCache(folder: folder, prefix: program.prefixHash, layouts: layouts)
     }
 
@@ -56,7 +58,8 @@ final class FeatureSource {
             let keys = try keys(view: view)
             let missing = Set(cache.missing(keys))
             try check(cache, keys, present: keys.indices.filter { !missing.contains($0) }, view: view)
-            let isComplete = try cache.fill(keys, batch: batch, compute: { try compute($0, view: view) }, progress: progress)
+            let isComplete = try cache.fill(
+                keys, batch: batch, compute: { try compute($0, view: view) }, progress: progress)
             if !isComplete { return false }
         }
         return true

@@ -7,17 +7,17 @@ import OrderedCollections
 /// The planned programs of one stage: features of the frozen part, the training step, the scores for validation.
 ///
 /// All share one store of persistent values, so what a step changes is what validation reads.
-final class StageProgram {
+package final class StageProgram {
     /// What crosses from the frozen part to the rest.
     let boundary: FeatureBoundary
     /// The names of the values that cross, in order.
-    let boundaryNames: [String]
+    package let boundaryNames: [String]
     /// The parameters that the loss does not depend on.
-    let unreached: [String]
+    package let unreached: [String]
     /// The names of all persistent values that a step changes, but for sums of gradients.
-    let changing: [String]
+    package let changing: [String]
     /// A digest of the frozen part: its nodes, their weights and settings.
-    let prefixHash: ContentHash
+    package let prefixHash: ContentHash
 
     private let stepSession: Session
     private let updateSession: Session?
@@ -38,7 +38,7 @@ final class StageProgram {
     ///   - source: the model; its weights are the start of what is not in the store yet.
     ///   - cohorts: for each parameter the stage in which it was thawed.
     /// - Throws: what differentiation and planning throw, before anything runs.
-    init(
+    package init(
         _ source: Model, output: ValueID, stage: TrainingPlan.StagePlan, recipe: Recipe, cohorts: [ValueID: Int],
         classWeights: [Float]?, store: ParameterStore
     ) throws {
@@ -58,11 +58,14 @@ final class StageProgram {
             self.sums = nil
         }
         let ir = graph.model.graph
+        // An input with a stored default is a weight, as files before IR version 4 list them.
+        let data = source.graph.inputs.filter { !source.graph[$0].isInitializer }
         let clock = [graph.labels] + [graph.seed, graph.step].compactMap { $0 }
         let scalars = Array(graph.rates.values) + Array(graph.cohortSteps.values)
         let moving = Set(graph.kept.map(\.value)).union(stage.trainable)
         boundary = FeatureBoundary(
-            in: ir, towards: [graph.loss] + graph.kept.map(\.update), changing: moving.union(clock).union(scalars))
+            in: ir, towards: [graph.loss] + graph.kept.map(\.update), inputs: data, network: graph.network,
+            changing: moving.union(clock).union(scalars))
         boundaryNames = boundary.values.map { ir[$0].name }
         labelsName = ir[graph.labels].name
         lossName = ir[graph.loss].name
@@ -70,7 +73,8 @@ final class StageProgram {
         stepName = graph.step.map { ir[$0].name }
 
         var options = PlanOptions()
-        options.inputs = boundary.values + ir.inputs.filter { !source.graph.contains($0) || !source.graph.inputs.contains($0) }
+        options.inputs =
+            boundary.values + ir.inputs.filter { !source.graph.contains($0) || !source.graph.inputs.contains($0) }
         options.outputs = [graph.loss]
         options.persistent = moving
         options.updates = Dictionary(graph.kept.map { ($0.value, $0.update) }, uniquingKeysWith: { $1 })
@@ -105,7 +109,7 @@ final class StageProgram {
             prefixSession = nil
         } else {
             var prefixOptions = PlanOptions()
-            prefixOptions.inputs = source.graph.inputs.filter { !source.graph[$0].isInitializer }
+            prefixOptions.inputs = data
             prefixOptions.outputs = boundary.values
             prefixSession = try Session(Plan(ir, opsets: graph.model.opsets, options: prefixOptions))
         }
@@ -117,7 +121,7 @@ final class StageProgram {
     }
 
     /// Features at the boundary for a batch of samples, or the batch itself where nothing lies before it.
-    func features(_ batch: [String: Tensor]) throws -> [String: Tensor] {
+    package func features(_ batch: [String: Tensor]) throws -> [String: Tensor] {
         guard let prefixSession else { return batch.filter { boundaryNames.contains($0.key) } }
         return try prefixSession.run(batch.filter { name, _ in prefixSession.plan.inputs.contains { $0.name == name } })
     }
@@ -127,7 +131,9 @@ final class StageProgram {
     /// This is the one place where gradients come to be; an exchange between machines fits between it and the update.
     /// - Parameter share: the part of the step's samples that are in this batch; 1 without accumulation.
     /// - Returns: the mean loss of the batch before the step.
-    func step(_ features: [String: Tensor], labels: [Int], clock: Clock, isFirst: Bool, share: Double) throws -> Double {
+    package func step(_ features: [String: Tensor], labels: [Int], clock: Clock, isFirst: Bool, share: Double) throws
+        -> Double
+    {
         var inputs = features
         inputs[labelsName] = Tensor(labels.map { Int64($0) })
         if let seedName { inputs[seedName] = Tensor(scalar: Int64(bitPattern: clock.seed)) }
@@ -143,7 +149,7 @@ final class StageProgram {
     }
 
     /// The update from the sums of gradients; does nothing where every step updates.
-    func update(_ clock: Clock) throws {
+    package func update(_ clock: Clock) throws {
         guard let updateSession else { return }
         var inputs: [String: Tensor] = [:]
         addRates(to: &inputs, clock)
@@ -151,22 +157,31 @@ final class StageProgram {
     }
 
     /// The class scores of a batch, a row a sample.
-    func scores(_ features: [String: Tensor]) throws -> [Float] {
+    package func scores(_ features: [String: Tensor]) throws -> [Float] {
         let names = scoreSession.plan.inputs.map(\.name)
         let outputs = try scoreSession.run(features.filter { names.contains($0.key) })
         return try outputs[scoresName]?.elements(as: Float.self) ?? []
     }
 
     /// Where a step stands in time.
-    struct Clock {
+    package struct Clock {
         /// The learning rate of each group.
-        var rates: OrderedDictionary<String, Double>
+        package var rates: OrderedDictionary<String, Double>
         /// The step of each cohort, counted from 1.
-        var cohortSteps: [Int]
+        package var cohortSteps: [Int]
         /// The seed of dropouts.
-        var seed: UInt64
+        package var seed: UInt64
         /// What dropouts draw by: the number of the batch over the whole run.
-        var draw: Int
+        package var draw: Int
+
+        package init(
+            rates: OrderedDictionary<String, Double>, cohortSteps: [Int], seed: UInt64 = 0, draw: Int = 0
+        ) {
+            self.rates = rates
+            self.cohortSteps = cohortSteps
+            self.seed = seed
+            self.draw = draw
+        }
     }
 
     private func addRates(to inputs: inout [String: Tensor], _ clock: Clock) {

@@ -63,7 +63,8 @@ final class StageRun {
         guard try prepare() else { return false }
         if run.state.step == 0, run.before == nil { run.before = try evaluate() }
         var endedEarly = false
-        while run.state.stepInStage < steps && !endedEarly {
+        // A run that stopped right after the last step of a pass has its validation still to come.
+        while (run.state.stepInStage < steps || run.state.stepInEpoch > 0) && !endedEarly {
             guard try epoch() else { return false }
             endedEarly = try validate()
         }
@@ -121,7 +122,8 @@ final class StageRun {
                 rates: rates, cohortSteps: run.state.cohortSteps, seed: recipe.seed, draw: run.state.batches)
             let features = try samples.batch(part, epoch: versionOfSamples, varied: varies)
             let labels = part.map { run.settings.training.labels[$0] }
-            loss += share
+            loss +=
+                share
                 * (try program.step(
                     features, labels: labels, clock: now, isFirst: first == members.startIndex, share: share))
             run.state.batches += 1

@@ -29,6 +29,8 @@ struct StepGraph {
     let step: ValueID?
     /// Parameters, slots, running statistics and sums of gradients, with what replaces them.
     private(set) var kept: [Kept] = []
+    /// The nodes of the network itself, without loss, gradients and updates.
+    let network: Set<NodeID>
     /// The parameters that the loss does not depend on.
     private(set) var unreached: [ValueID] = []
     /// The gradient of each parameter.
@@ -48,6 +50,7 @@ struct StepGraph {
         model = form.model
         (seed, step) = (form.seed, form.step)
         let scores = try Scores.find(behind: output, in: &model)
+        network = Set(model.graph.order)
         labels = model.graph.addInput(model.graph.uniqueValueName("graft.labels"), type: .tensor(.int64))
         var weights: ValueID?
         if let classWeights {
@@ -78,12 +81,14 @@ struct StepGraph {
     ///
     /// - Parameter cohorts: the cohort of each parameter.
     mutating func appendUpdates(_ stage: TrainingPlan.StagePlan, recipe: Recipe, cohorts: [ValueID: Int]) throws {
-        if let bound = recipe.clip { clip(to: Float(bound)) }
         guard let rule = Optimizers.named(recipe.optimizer.choice.name) else {
             throw RecipeError.unknownName(
-                RecipePlace("optimizer.name"), name: recipe.optimizer.choice.name, known: Optimizers.all.map { $0.name })
+                RecipePlace("optimizer.name"), name: recipe.optimizer.choice.name, known: Optimizers.all.map { $0.name }
+            )
         }
         let attributes = rule.attributes(recipe.optimizer.choice.values)
+        var factor: [ValueID?] = []
+        if let bound = recipe.clip, !gradients.isEmpty { factor = [clippingFactor(Float(bound))] }
         let byParameter = Dictionary(gradients.map { ($0.parameter, $0.gradient) }, uniquingKeysWith: { a, _ in a })
         for (index, group) in stage.groups.enumerated() {
             let rate = rates[group.name] ?? scalarInput("graft.rate/\(group.name)", .float32)
@@ -91,7 +96,9 @@ struct StepGraph {
             let decay = model.graph.addInitializer(
                 model.graph.uniqueValueName("graft.weight_decay/\(index)"), Tensor(scalar: Float(group.weightDecay)))
             for parameter in group.parameters {
-                guard let gradient = byParameter[parameter], let tensor = model.graph[parameter].tensor else { continue }
+                guard let gradient = byParameter[parameter], let tensor = model.graph[parameter].tensor else {
+                    continue
+                }
                 let cohort = cohorts[parameter] ?? 0
                 let step = cohortSteps[cohort] ?? scalarInput("graft.step/\(cohort)", .int64)
                 cohortSteps[cohort] = step
@@ -105,7 +112,7 @@ struct StepGraph {
                 }
                 model.graph.addNode(
                     OperatorName(rule.operatorName, domain: graftDomain), name: "graft.update/\(name)",
-                    inputs: [parameter, gradient] + slots + [rate, decay, step], outputs: outputs,
+                    inputs: [parameter, gradient] + slots + [rate, decay, step] + factor, outputs: outputs,
                     attributes: attributes)
                 for (value, update) in zip([parameter] + slots, outputs) {
                     kept.append(Kept(value: value, update: update))
@@ -118,24 +125,16 @@ struct StepGraph {
     /// The name of a tensor that the optimizer keeps for a parameter.
     static func slotName(_ slot: String, of parameter: String) -> String { "graft.slot/\(slot)/\(parameter)" }
 
-    /// Scales all gradients so that their norm together is at most a bound: g · min(1, bound/(‖g‖ + 1e-6)).
-    private mutating func clip(to bound: Float) {
-        guard !gradients.isEmpty else { return }
-        let squares = gradients.map { pair in
-            let square = model.graph.add("Mul", [pair.gradient, pair.gradient], output: "graft.clip/square")
-            return model.graph.add("ReduceSum", [square], attributes: ["keepdims": .int(0)], output: "graft.clip/sum")
-        }
-        let sum = squares.count == 1 ? squares[0] : model.graph.add("Sum", squares, output: "graft.clip/total")
-        let norm = model.graph.add("Sqrt", [sum], output: "graft.clip/norm")
-        func constant(_ value: Float) -> ValueID {
-            model.graph.addInitializer(model.graph.uniqueValueName("graft.clip/constant"), Tensor(scalar: value))
-        }
-        let padded = model.graph.add("Add", [norm, constant(1e-6)], output: "graft.clip/padded")
-        let ratio = model.graph.add("Div", [constant(bound), padded], output: "graft.clip/ratio")
-        let factor = model.graph.add("Min", [ratio, constant(1)], output: "graft.clip/factor")
-        gradients = gradients.map {
-            ($0.parameter, model.graph.add("Mul", [$0.gradient, factor], output: "graft.clip/gradient"))
-        }
+    /// The factor that scales all gradients so that their norm together is at most a bound: min(1, bound/(‖g‖ + 1e-6)).
+    private mutating func clippingFactor(_ bound: Float) -> ValueID {
+        let limit = model.graph.addInitializer(
+            model.graph.uniqueValueName("graft.clip/limit"), Tensor(scalar: bound))
+        let factor = model.graph.addValue(model.graph.uniqueValueName("graft.clip/factor"))
+        let norm = model.graph.addValue(model.graph.uniqueValueName("graft.clip/norm"))
+        model.graph.addNode(
+            OperatorName("GradientScale", domain: graftDomain), name: "graft.clip",
+            inputs: [limit] + gradients.map(\.gradient), outputs: [factor, norm])
+        return factor
     }
 
     /// Lets gradients be summed in kept values rather than used at once: sum ← sum · keep + gradient · weight.

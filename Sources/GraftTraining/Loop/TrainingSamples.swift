@@ -95,11 +95,14 @@ extension Tensor {
         let buffer = ByteBuffer(count: positions.count * rowBytes)
         try withBytes { bytes in
             for (place, position) in positions.enumerated() {
-                guard let range = Checked.range(offset: position * rowBytes, count: rowBytes, within: bytes.count) else {
+                guard let range = Checked.range(offset: position * rowBytes, count: rowBytes, within: bytes.count)
+                else {
                     throw TensorError.invalidShape(shape)
                 }
-                UnsafeMutableRawBufferPointer(rebasing: buffer.mutableBytes[(place * rowBytes)..<((place + 1) * rowBytes)])
-                    .copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[range]))
+                UnsafeMutableRawBufferPointer(
+                    rebasing: buffer.mutableBytes[(place * rowBytes)..<((place + 1) * rowBytes)]
+                )
+                .copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[range]))
             }
         }
         return try Tensor(elementType, shape: [positions.count] + rowShape, storage: .owned(buffer))

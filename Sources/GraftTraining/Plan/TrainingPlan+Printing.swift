@@ -28,12 +28,13 @@ extension TrainingPlan {
         }
         let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
         let numeric: Set<Int> = [2, 3, 4, 5]
-        var text = rows.map { row in
-            row.enumerated().map { column, cell in
-                let space = String(repeating: " ", count: widths[column] - cell.count)
-                return numeric.contains(column) ? space + cell : cell + space
-            }.joined(separator: "  ").trimmingSpaces()
-        }.joined(separator: "\n") + "\n"
+        var text =
+            rows.map { row in
+                row.enumerated().map { column, cell in
+                    let space = String(repeating: " ", count: widths[column] - cell.count)
+                    return numeric.contains(column) ? space + cell : cell + space
+                }.joined(separator: "  ").trimmingSpaces()
+            }.joined(separator: "\n") + "\n"
         let normalizations = stages.first?.batchNorm.values.map(\.name) ?? []
         if !normalizations.isEmpty {
             let names = OrderedSet(normalizations).joined(separator: "; ")

@@ -1,6 +1,10 @@
 import GraftCore
 import GraftIR
 
+#if canImport(Glibc)
+import Glibc
+#endif
+
 extension Recipe {
     /// The names of the recipes that are made for a model.
     public static let names = ["head", "gradual", "full"]
@@ -12,7 +16,7 @@ extension Recipe {
         switch name {
         case "head": return head()
         case "gradual": return try gradual(for: model)
-        case "full": return full()
+        case "full": return try full(for: model)
         default:
             guard name.hasSuffix(".yaml") || name.hasSuffix(".yml") || name.contains("/") || Folders.exists(name) else {
                 throw RecipeError.noSuchRecipe(name: name, known: names)
@@ -33,10 +37,11 @@ extension Recipe {
     }
 
     /// Everything learns at once; layers near the input slower.
-    public static func full() -> Recipe {
+    public static func full(for model: Model) throws -> Recipe {
         Recipe(stages: [
             Stage(
-                name: "all", thaw: ["*"], length: .epochs(10), rate: 5e-4, decay: 0.8, schedule: cosine,
+                name: "all", thaw: ["*"], length: .epochs(10), rate: 5e-4,
+                decay: decay(over: try LayerTree(model).blocks.count), schedule: cosine,
                 stop: StopSettings(patience: 4))
         ])
     }
@@ -51,7 +56,7 @@ extension Recipe {
         let blocks = layers.blocks
         var stages = [
             Stage(
-                name: "head", thaw: ["@head"], length: .epochs(8), rate: 3e-3, schedule: cosine,
+                name: "head", thaw: ["@head"], length: .epochs(10), rate: 3e-3, schedule: cosine,
                 stop: StopSettings(patience: 3))
         ]
         let body = blocks.flatMap(\.parameters)
@@ -72,12 +77,39 @@ extension Recipe {
             stages.append(
                 Stage(
                     name: isLast ? "all" : count == 1 ? "last-block" : "last-\(count)-blocks", thaw: thaw,
-                    length: .epochs(6), rate: rate, decay: 0.7, schedule: cosine, stop: StopSettings(patience: 3)))
+                    length: .epochs(10), rate: rate, decay: 0.7, schedule: cosine, stop: StopSettings(patience: 3)))
             done = count
             rate /= 2
         }
         return Recipe(stages: stages)
     }
 
+    /// The decay with which the first of some blocks learns at about a seventh of the head's rate, whatever their number.
+    private static func decay(over blocks: Int) -> Double {
+        (100 * pow(0.15, 1 / Double(max(blocks, 3)))).rounded() / 100
+    }
+
     private static let cosine = ScheduleSettings(NamedChoice("cosine"), warmup: .fraction(0.1))
+}
+
+extension Recipe {
+    /// The recipe with more passes in stages that would take too few steps on so few samples.
+    ///
+    /// A stage measured in epochs gets at least 300 steps where it is the first and 100 otherwise, in at most 150 epochs;
+    /// its patience grows to a sixth of its epochs. For recipes that were made by name: what a user wrote stays.
+    public func lengthened(forSamples samples: Int) -> Recipe {
+        var result = self
+        let perEpoch = max((samples + batch * accumulate - 1) / (batch * accumulate), 1)
+        for index in stages.indices {
+            guard case .epochs(let epochs) = stages[index].length else { continue }
+            let wanted = ((index == 0 ? 300 : 100) + perEpoch - 1) / perEpoch
+            let more = max(epochs, min(wanted, 150))
+            result.stages[index].length = .epochs(more)
+            if var stop = stages[index].stop {
+                stop.patience = max(stop.patience, more / 6)
+                result.stages[index].stop = stop
+            }
+        }
+        return result
+    }
 }
