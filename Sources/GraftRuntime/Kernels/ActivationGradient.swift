@@ -12,46 +12,44 @@ import Glibc
 enum ActivationGradientKernels: KernelFamily {
     static var definitions: [KernelDefinition] {
         simple + withExponentials + [
-            .function("ClipGrad", domain: graftDomain, widens: true) { context in
-                let low = context.has(2) ? try context.numbers(2).first ?? -.infinity : -.infinity
-                let high = context.has(3) ? try context.numbers(3).first ?? .infinity : .infinity
-                try map(context) { dy, x in
-                    let upper = x <= high ? dy : 0
-                    return x >= low ? upper : 0
-                }
-            },
-            .function("PReluGrad", domain: graftDomain, widens: true, run: prelu),
+            .function("PReluGrad", domain: graftDomain, widens: true, run: prelu)
         ]
     }
 
     private static var simple: [KernelDefinition] {
         [
-            .function("ReluGrad", domain: graftDomain, widens: true) { try map($0) { $1 > 0 ? $0 : 0 } },
-            .function("SigmoidGrad", domain: graftDomain, widens: true) { try map($0) { $0 * $1 * (1 - $1) } },
-            .function("TanhGrad", domain: graftDomain, widens: true) { try map($0) { $0 * (1 - $1 * $1) } },
+            .function("ReluGrad", domain: graftDomain, widens: true) { context in
+                try map(context, ()) { _, dy, x in x > 0 ? dy : 0 }
+            },
+            .function("SigmoidGrad", domain: graftDomain, widens: true) { context in
+                try map(context, ()) { _, dy, y in dy * y * (1 - y) }
+            },
+            .function("TanhGrad", domain: graftDomain, widens: true) { context in
+                try map(context, ()) { _, dy, y in dy * (1 - y * y) }
+            },
             .function("SoftsignGrad", domain: graftDomain, widens: true) { context in
-                try map(context) { dy, x in
+                try map(context, ()) { _, dy, x in
                     let width = 1 + abs(x)
                     return dy / (width * width)
                 }
             },
             .function("HardSwishGrad", domain: graftDomain, widens: true) { context in
-                try map(context) { dy, x in
-                    let slope = x * (1 / 3) + 0.5
-                    return x <= -3 ? 0 : x < 3 ? dy * slope : dy
+                try map(context, ()) { _, dy, x in
+                    let inner = clipped(x, -3, 3)
+                    return dy * (inner == x ? x * (1 / 3) + 0.5 : (inner + 3) * (1 / 6))
                 }
             },
+            .function("ClipGrad", domain: graftDomain, widens: true, run: clip),
             .function(
                 "LeakyReluGrad", domain: graftDomain, widens: true, prepare: { $0.attributes.float("alpha") ?? 0.01 },
-                run: { alpha, context in try map(context) { $1 > 0 ? $0 : $0 * alpha } }),
+                run: { alpha, context in try map(context, alpha) { alpha, dy, x in x > 0 ? dy : dy * alpha } }),
             .function(
                 "HardSigmoidGrad", domain: graftDomain, widens: true,
                 prepare: { ($0.attributes.float("alpha") ?? 0.2, $0.attributes.float("beta") ?? 0.5) },
                 run: { settings, context in
-                    let (alpha, beta) = settings
-                    try map(context) { dy, x in
-                        let y = alpha * x + beta
-                        return y > 0 && y < 1 ? dy * alpha : 0
+                    try map(context, settings) { settings, dy, x in
+                        let y = settings.0 * x + settings.1
+                        return clipped(y, 0, 1) == y ? dy * settings.0 : 0
                     }
                 }),
             .function(
@@ -63,12 +61,15 @@ enum ActivationGradientKernels: KernelFamily {
                     )
                 },
                 run: { settings, context in
-                    let (alpha, gamma) = settings
-                    try map(context) { dy, x in dy * gamma * (x > 0 ? 1 : alpha * expf(x)) }
+                    try map(context, settings) { settings, dy, x in
+                        dy * settings.1 * (x > 0 ? 1 : settings.0 * expf(x))
+                    }
                 }),
             .function(
                 "CeluGrad", domain: graftDomain, widens: true, prepare: { $0.attributes.float("alpha") ?? 1 },
-                run: { alpha, context in try map(context) { dy, x in x > 0 ? dy : dy * expf(x / alpha) } }),
+                run: { alpha, context in
+                    try map(context, alpha) { alpha, dy, x in x > 0 ? dy : dy * expf(x / alpha) }
+                }),
         ]
     }
 
@@ -94,14 +95,40 @@ enum ActivationGradientKernels: KernelFamily {
     }
 
     /// Computes output 0 from inputs 0 and 1 of one shape.
+    ///
+    /// The function gets its settings as an argument: one that captures them would be called for every element.
     @inline(__always)
-    private static func map(_ context: KernelContext, _ function: (Float, Float) -> Float) throws {
+    private static func map<Settings>(
+        _ context: KernelContext, _ settings: Settings, _ function: (Settings, Float, Float) -> Float
+    ) throws {
         let layout = try context.matchLayouts(0, 1)
         let shape = try context.input(0).shape
         let y = try context.output(0, reusing: 0, .float32, shape, layout: layout)
         let (a, b, target) = (try context.input(0).floats, try context.input(1).floats, y.floats)
         Parallel.forEachRange(y.count, grain: 8192) { range in
-            for index in range { target[index] = function(a[index], b[index]) }
+            for index in range { target[index] = function(settings, a[index], b[index]) }
+        }
+    }
+
+    @inline(__always) private static func clipped(_ x: Float, _ low: Float, _ high: Float) -> Float {
+        let raised = x < low ? low : x
+        return raised > high ? high : raised
+    }
+
+    /// `ClipGrad(dY, X, min, max) → dX`: dY where the bounds leave X as it is.
+    private static func clip(_ context: KernelContext) throws {
+        let low = context.has(2) ? try context.numbers(2).first ?? -.infinity : -.infinity
+        let high = context.has(3) ? try context.numbers(3).first ?? .infinity : .infinity
+        let layout = try context.matchLayouts(0, 1)
+        let shape = try context.input(0).shape
+        let result = try context.output(0, reusing: 0, .float32, shape, layout: layout)
+        let (dy, x, target) = (try context.input(0).floats, try context.input(1).floats, result.floats)
+        Parallel.forEachRange(result.count, grain: 8192) { range in
+            for index in range {
+                let (value, gradient) = (x[index], dy[index])
+                // One choice: two of them would be branches.
+                target[index] = clipped(value, low, high) == value ? gradient : 0
+            }
         }
     }
 

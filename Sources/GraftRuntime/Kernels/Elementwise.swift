@@ -9,102 +9,114 @@ import Glibc
 /// Functions of one number that oneDNN lacks or that other types than float32 need, Clip, Pow, Mod and PRelu.
 enum ElementwiseKernels: KernelFamily {
     static var definitions: [KernelDefinition] {
-        floating.map { type, function, double in
-            .function(type, widens: true) { try mapFloating($0, function, double) }
-        } + [
-            .function("Neg", widens: true) { context in
-                switch try context.input(0).elementType {
-                case .float32: try map(Float.self, context) { -$0 }
-                case .float64: try map(Double.self, context) { -$0 }
-                case .int8: try map(Int8.self, context) { 0 &- $0 }
-                case .int16: try map(Int16.self, context) { 0 &- $0 }
-                case .int32: try map(Int32.self, context) { 0 &- $0 }
-                case .int64: try map(Int64.self, context) { 0 &- $0 }
-                case let type: throw KernelFailure("elements of type \(type.name)")
-                }
-            },
-            .function("Abs", widens: true) { context in
-                switch try context.input(0).elementType {
-                case .float32: try map(Float.self, context) { abs($0) }
-                case .float64: try map(Double.self, context) { abs($0) }
-                case .int8: try map(Int8.self, context) { $0 < 0 ? 0 &- $0 : $0 }
-                case .int16: try map(Int16.self, context) { $0 < 0 ? 0 &- $0 : $0 }
-                case .int32: try map(Int32.self, context) { $0 < 0 ? 0 &- $0 : $0 }
-                case .int64: try map(Int64.self, context) { $0 < 0 ? 0 &- $0 : $0 }
-                case .uint8, .uint16, .uint32, .uint64: context.set(0, try context.input(0))
-                case let type: throw KernelFailure("elements of type \(type.name)")
-                }
-            },
-            .function("Sign", widens: true) { context in
-                switch try context.input(0).elementType {
-                case .float32: try map(Float.self, context) { $0 > 0 ? 1 : $0 < 0 ? -1 : $0 }
-                case .float64: try map(Double.self, context) { $0 > 0 ? 1 : $0 < 0 ? -1 : $0 }
-                case .int8: try map(Int8.self, context) { $0.signum() }
-                case .int16: try map(Int16.self, context) { $0.signum() }
-                case .int32: try map(Int32.self, context) { $0.signum() }
-                case .int64: try map(Int64.self, context) { $0.signum() }
-                case .uint8: try map(UInt8.self, context) { $0.signum() }
-                case .uint16: try map(UInt16.self, context) { $0.signum() }
-                case .uint32: try map(UInt32.self, context) { $0.signum() }
-                case .uint64: try map(UInt64.self, context) { $0.signum() }
-                case let type: throw KernelFailure("elements of type \(type.name)")
-                }
-            },
+        withSettings
+            + floating.map { type, function, double in
+                .function(type, widens: true) { try mapFloating($0, function, double) }
+            } + [
+                .function("Neg", widens: true) { context in
+                    switch try context.input(0).elementType {
+                    case .float32: try map(Float.self, context) { -$0 }
+                    case .float64: try map(Double.self, context) { -$0 }
+                    case .int8: try map(Int8.self, context) { 0 &- $0 }
+                    case .int16: try map(Int16.self, context) { 0 &- $0 }
+                    case .int32: try map(Int32.self, context) { 0 &- $0 }
+                    case .int64: try map(Int64.self, context) { 0 &- $0 }
+                    case let type: throw KernelFailure("elements of type \(type.name)")
+                    }
+                },
+                .function("Abs", widens: true) { context in
+                    switch try context.input(0).elementType {
+                    case .float32: try map(Float.self, context) { abs($0) }
+                    case .float64: try map(Double.self, context) { abs($0) }
+                    case .int8: try map(Int8.self, context) { $0 < 0 ? 0 &- $0 : $0 }
+                    case .int16: try map(Int16.self, context) { $0 < 0 ? 0 &- $0 : $0 }
+                    case .int32: try map(Int32.self, context) { $0 < 0 ? 0 &- $0 : $0 }
+                    case .int64: try map(Int64.self, context) { $0 < 0 ? 0 &- $0 : $0 }
+                    case .uint8, .uint16, .uint32, .uint64: context.set(0, try context.input(0))
+                    case let type: throw KernelFailure("elements of type \(type.name)")
+                    }
+                },
+                .function("Sign", widens: true) { context in
+                    switch try context.input(0).elementType {
+                    case .float32: try map(Float.self, context) { $0 > 0 ? 1 : $0 < 0 ? -1 : $0 }
+                    case .float64: try map(Double.self, context) { $0 > 0 ? 1 : $0 < 0 ? -1 : $0 }
+                    case .int8: try map(Int8.self, context) { $0.signum() }
+                    case .int16: try map(Int16.self, context) { $0.signum() }
+                    case .int32: try map(Int32.self, context) { $0.signum() }
+                    case .int64: try map(Int64.self, context) { $0.signum() }
+                    case .uint8: try map(UInt8.self, context) { $0.signum() }
+                    case .uint16: try map(UInt16.self, context) { $0.signum() }
+                    case .uint32: try map(UInt32.self, context) { $0.signum() }
+                    case .uint64: try map(UInt64.self, context) { $0.signum() }
+                    case let type: throw KernelFailure("elements of type \(type.name)")
+                    }
+                },
+                .function("PRelu", widens: true) { context in
+                    let (tensors, walk) = try context.broadcast([0, 1])
+                    guard tensors.allSatisfy({ $0.elementType == .float32 }) else {
+                        throw KernelFailure("elements of type \(tensors[0].elementType.name)")
+                    }
+                    let y = try context.output(0, .float32, walk.shape, layout: walk.layout)
+                    combine(walk, UnsafePointer(tensors[0].floats), UnsafePointer(tensors[1].floats), y.floats) {
+                        $0 < 0 ? $0 * $1 : $0
+                    }
+                },
+                .function(
+                    "Clip", opsets: 1...10, widens: true,
+                    prepare: numbers(("min", -.greatestFiniteMagnitude), ("max", .greatestFiniteMagnitude)),
+                    run: { bounds, context in try clipFloats(context, bounds.0, bounds.1) }),
+                .function("Clip", opsets: 11...KernelRegistry.newestOpset, widens: true) { try clip($0) },
+            ]
+    }
+
+    private static var withSettings: [KernelDefinition] {
+        [
             .function(
-                "HardSigmoid", widens: true,
-                prepare: { ($0.attributes.float("alpha") ?? 0.2, $0.attributes.float("beta") ?? 0.5) },
-                run: { settings, context in
-                    let (alpha, beta) = settings
-                    try map(Float.self, context) { max(0, min(1, alpha * $0 + beta)) }
-                }),
+                "HardSigmoid", widens: true, prepare: numbers(("alpha", 0.2), ("beta", 0.5)),
+                run: { try map($0, $1, hardSigmoid) }),
             .function(
                 "Selu", widens: true,
-                prepare: {
-                    (
-                        $0.attributes.float("alpha") ?? 1.67326319217681884765625,
-                        $0.attributes.float("gamma") ?? 1.05070102214813232421875
-                    )
-                },
-                run: { settings, context in
-                    let (alpha, gamma) = settings
-                    try map(Float.self, context) { gamma * ($0 > 0 ? $0 : alpha * (expf($0) - 1)) }
-                }),
+                prepare: numbers(("alpha", 1.67326319217681884765625), ("gamma", 1.05070102214813232421875)),
+                run: { try map($0, $1, selu) }),
+            .function("Celu", widens: true, prepare: numbers(("alpha", 1), ("", 0)), run: { try map($0, $1, celu) }),
             .function(
-                "Celu", widens: true, prepare: { $0.attributes.float("alpha") ?? 1 },
-                run: { alpha, context in
-                    try map(Float.self, context) { max(0, $0) + min(0, alpha * (expf($0 / alpha) - 1)) }
-                }),
+                "ThresholdedRelu", widens: true, prepare: numbers(("alpha", 1), ("", 0)),
+                run: { try map($0, $1, thresholded) }),
             .function(
-                "ThresholdedRelu", widens: true, prepare: { $0.attributes.float("alpha") ?? 1 },
-                run: { alpha, context in try map(Float.self, context) { $0 > alpha ? $0 : 0 } }),
-            .function(
-                "Shrink", widens: true,
-                prepare: { ($0.attributes.float("lambd") ?? 0.5, $0.attributes.float("bias") ?? 0) },
-                run: { settings, context in
-                    let (lambda, bias) = settings
-                    try map(Float.self, context) { $0 < -lambda ? $0 + bias : $0 > lambda ? $0 - bias : 0 }
-                }),
-            .function("PRelu", widens: true) { context in
-                let (tensors, walk) = try context.broadcast([0, 1])
-                guard tensors.allSatisfy({ $0.elementType == .float32 }) else {
-                    throw KernelFailure("elements of type \(tensors[0].elementType.name)")
-                }
-                let y = try context.output(0, .float32, walk.shape, layout: walk.layout)
-                combine(walk, UnsafePointer(tensors[0].floats), UnsafePointer(tensors[1].floats), y.floats) {
-                    $0 < 0 ? $0 * $1 : $0
-                }
-            },
-            .function(
-                "Clip", opsets: 1...10, widens: true,
-                prepare: {
-                    (
-                        $0.attributes.float("min") ?? -.greatestFiniteMagnitude,
-                        $0.attributes.float("max") ?? .greatestFiniteMagnitude
-                    )
-                },
-                run: { bounds, context in try clipFloats(context, bounds.0, bounds.1) }),
-            .function("Clip", opsets: 11...KernelRegistry.newestOpset, widens: true) { try clip($0) },
+                "Shrink", widens: true, prepare: numbers(("lambd", 0.5), ("bias", 0)),
+                run: { try map($0, $1, shrink) }),
         ]
+    }
+
+    private typealias Settings = (Float, Float)
+
+    /// What reads two attributes of a node, with their defaults.
+    private static func numbers(
+        _ first: (String, Float), _ second: (String, Float)
+    ) -> @Sendable (KernelNode) -> Settings {
+        { ($0.attributes.float(first.0) ?? first.1, $0.attributes.float(second.0) ?? second.1) }
+    }
+
+    @inline(__always) private static func hardSigmoid(_ settings: Settings, _ x: Float) -> Float {
+        let y = settings.0 * x + settings.1
+        let raised = y < 0 ? 0 : y
+        return raised > 1 ? 1 : raised
+    }
+
+    @inline(__always) private static func selu(_ settings: Settings, _ x: Float) -> Float {
+        settings.1 * (x > 0 ? x : settings.0 * (expf(x) - 1))
+    }
+
+    @inline(__always) private static func celu(_ settings: Settings, _ x: Float) -> Float {
+        max(0, x) + min(0, settings.0 * (expf(x / settings.0) - 1))
+    }
+
+    @inline(__always) private static func thresholded(_ settings: Settings, _ x: Float) -> Float {
+        x > settings.0 ? x : 0
+    }
+
+    @inline(__always) private static func shrink(_ settings: Settings, _ x: Float) -> Float {
+        x < -settings.0 ? x + settings.1 : x > settings.0 ? x - settings.1 : 0
     }
 
     private static let floating: [(String, @Sendable (Float) -> Float, @Sendable (Double) -> Double)] = [
@@ -143,6 +155,25 @@ enum ElementwiseKernels: KernelFamily {
         }
     }
 
+    /// Computes output 0 element by element; the memory order stays.
+    ///
+    /// The function gets its settings as an argument: one that captures them would be called for every element.
+    @inline(__always)
+    private static func map(
+        _ settings: Settings, _ context: KernelContext, _ function: (Settings, Float) -> Float
+    ) throws {
+        let (shape, layout, found) = try {
+            let x = try context.input(0)
+            return (x.shape, x.layout, x.elementType)
+        }()
+        guard found == .float32 else { throw KernelFailure("elements of type \(found.name)") }
+        let y = try context.output(0, reusing: 0, found, shape, layout: layout)
+        let (source, target) = (try context.input(0).floats, y.floats)
+        Parallel.forEachRange(y.count, grain: 8192) { range in
+            for index in range { target[index] = function(settings, source[index]) }
+        }
+    }
+
     private static func clip(_ context: KernelContext) throws {
         switch try context.input(0).elementType {
         case .float32: try clipFloats(context)
@@ -171,9 +202,19 @@ enum ElementwiseKernels: KernelFamily {
 
     /// Comparisons that a loop over vectors has instructions for; a NaN stays one.
     private static func clipFloats(_ context: KernelContext, _ low: Float, _ high: Float) throws {
-        try map(Float.self, context) { x in
-            let raised = x < low ? low : x
-            return raised > high ? high : raised
+        let (shape, layout, found) = try {
+            let x = try context.input(0)
+            return (x.shape, x.layout, x.elementType)
+        }()
+        guard found == .float32 else { throw KernelFailure("elements of type \(found.name)") }
+        let y = try context.output(0, reusing: 0, found, shape, layout: layout)
+        let (source, target) = (try context.input(0).floats, y.floats)
+        Parallel.forEachRange(y.count, grain: 8192) { range in
+            for index in range {
+                let x = source[index]
+                let raised = x < low ? low : x
+                target[index] = raised > high ? high : raised
+            }
         }
     }
 

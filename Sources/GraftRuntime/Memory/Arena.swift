@@ -15,6 +15,9 @@ package final class Arena {
     /// The most bytes that were ever reserved at once.
     package private(set) var peakBytes = 0
 
+    /// The most bytes that were ever in use at once.
+    private var peakLiveBytes = 0
+
     package init() {}
 
     deinit { trim() }
@@ -44,10 +47,11 @@ package final class Arena {
                 let found = candidate == index ? size : Self.bytes(ofClass: candidate)
                 cachedBytes -= found
                 liveBytes += found
+                peakLiveBytes = max(peakLiveBytes, liveBytes)
                 return Buffer(pointer: pointer, capacity: found, sizeClass: candidate, arena: self)
             }
         }
-        if cachedBytes > max(64 << 20, liveBytes) { trim() }
+        evict(for: size)
         var block: UnsafeMutableRawPointer?
         let huge = size >= 4 << 20
         guard posix_memalign(&block, huge ? 2 << 20 : 64, size) == 0, let pointer = block else {
@@ -55,6 +59,7 @@ package final class Arena {
         }
         if huge { madvise(pointer, size, MADV_HUGEPAGE) }
         liveBytes += size
+        peakLiveBytes = max(peakLiveBytes, liveBytes)
         peakBytes = max(peakBytes, liveBytes + cachedBytes)
         return Buffer(pointer: pointer, capacity: size, sizeClass: index, arena: self)
     }
@@ -71,6 +76,24 @@ package final class Arena {
         liveBytes -= size
         cachedBytes += size
         free[sizeClass].append(pointer)
+    }
+
+    /// Frees waiting blocks, the largest first, where a fresh block would make the whole much larger than what was ever
+    /// in use at once.
+    ///
+    /// A run that repeats itself comes to a set of blocks with which it needs no fresh ones; freeing more than this
+    /// would keep it from there.
+    private func evict(for size: Int) {
+        let bound = max(peakLiveBytes, liveBytes + size) * 5 / 4 + (64 << 20)
+        var index = free.count - 1
+        while liveBytes + cachedBytes + size > bound, index >= 0 {
+            guard let pointer = free[index].popLast() else {
+                index -= 1
+                continue
+            }
+            Glibc.free(pointer)
+            cachedBytes -= Self.bytes(ofClass: index)
+        }
     }
 
     /// Frees the blocks that wait.

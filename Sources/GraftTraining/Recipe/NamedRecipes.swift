@@ -1,6 +1,10 @@
 import GraftCore
 import GraftIR
 
+#if canImport(Glibc)
+import Glibc
+#endif
+
 extension Recipe {
     /// The names of the recipes that are made for a model.
     public static let names = ["head", "gradual", "full"]
@@ -12,7 +16,7 @@ extension Recipe {
         switch name {
         case "head": return head()
         case "gradual": return try gradual(for: model)
-        case "full": return full()
+        case "full": return try full(for: model)
         default:
             guard name.hasSuffix(".yaml") || name.hasSuffix(".yml") || name.contains("/") || Folders.exists(name) else {
                 throw RecipeError.noSuchRecipe(name: name, known: names)
@@ -33,10 +37,11 @@ extension Recipe {
     }
 
     /// Everything learns at once; layers near the input slower.
-    public static func full() -> Recipe {
+    public static func full(for model: Model) throws -> Recipe {
         Recipe(stages: [
             Stage(
-                name: "all", thaw: ["*"], length: .epochs(10), rate: 5e-4, decay: 0.8, schedule: cosine,
+                name: "all", thaw: ["*"], length: .epochs(10), rate: 5e-4,
+                decay: decay(over: try LayerTree(model).blocks.count), schedule: cosine,
                 stop: StopSettings(patience: 4))
         ])
     }
@@ -77,6 +82,11 @@ extension Recipe {
             rate /= 2
         }
         return Recipe(stages: stages)
+    }
+
+    /// The decay with which the first of some blocks learns at about a seventh of the head's rate, whatever their number.
+    private static func decay(over blocks: Int) -> Double {
+        (100 * pow(0.15, 1 / Double(max(blocks, 3)))).rounded() / 100
     }
 
     private static let cosine = ScheduleSettings(NamedChoice("cosine"), warmup: .fraction(0.1))
