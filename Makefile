@@ -1,6 +1,6 @@
 # What a user or a developer runs. Each target installs what is missing first.
 
-.PHONY: help demo test build format lint bench conformance clean
+.PHONY: help demo test build format lint clean
 
 help:
 	@echo "make demo         build, and do the main job on what the repository ships (output in demo-output/)"
@@ -8,8 +8,6 @@ help:
 	@echo "make build        build the release binaries into .build/release"
 	@echo "make format       format the Swift sources"
 	@echo "make lint         check their format"
-	@echo "make bench        measure Graft beside its peers"
-	@echo "make conformance  run ONNX's own conformance cases"
 	@echo "make clean        remove what was built"
 
 build:
@@ -28,14 +26,6 @@ format:
 
 lint:
 	swift format lint --strict --recursive --parallel Package.swift Sources Tests
-
-bench: build
-	@scripts/peers
-	@Benchmarks/run
-
-conformance: build
-	@scripts/peers
-	@Tests/Peers/conformance
 
 clean:
 	rm -rf .build demo-output bench-output

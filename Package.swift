@@ -107,7 +107,6 @@ let package = Package(
             ]),
         tests("GraftFormatsTests", ["GraftFormats", "GraftONNX", "GraftKeras", "GraftIR", "GraftCore"]),
         tests("GraftReportTests", ["GraftReport", "GraftTraining", "GraftIR", "GraftCore"]),
-        tests("GraftCommandTests", ["graft", "GraftCore", "GraftIR", "GraftONNX", "GraftWeights"]),
     ],
     swiftLanguageModes: [.v6]
 )
