@@ -1,10 +1,11 @@
 # What a user or a developer runs. Each target installs what is missing first.
 
-.PHONY: help demo test build format lint clean
+.PHONY: help demo test conformance build format lint clean
 
 help:
 	@echo "make demo         build, and do the main job on what the repository ships (output in demo-output/)"
 	@echo "make test         build, run the Swift tests, then the tests against onnxruntime, Keras and PyTorch"
+	@echo "make conformance  run ONNX's own backend cases, with a table by operator"
 	@echo "make build        build the release binaries into .build/release"
 	@echo "make format       format the Swift sources"
 	@echo "make lint         check their format"
@@ -20,6 +21,9 @@ demo: build
 
 test:
 	@scripts/test
+
+conformance:
+	@scripts/conformance
 
 format:
 	swift format format --in-place --recursive --parallel Package.swift Sources Tests

@@ -81,6 +81,10 @@ let package = Package(
             ],
             swiftSettings: strict),
 
+        .executableTarget(
+            name: "graft-conformance",
+            dependencies: ["GraftONNX", "GraftRuntime", "GraftIR", "GraftCore", collections],
+            path: "Tests/Conformance/Runner", swiftSettings: strict),
         .target(
             name: "GraftTestSupport", dependencies: ["GraftCore", "GraftIR", "GraftWeights"],
             path: "Tests/GraftTestSupport", swiftSettings: strict),

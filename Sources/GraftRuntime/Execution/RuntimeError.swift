@@ -15,6 +15,8 @@ public enum RuntimeError: GraftError {
     case unknownInput(name: String, known: [String])
     /// An input has another type or shape than the model declares.
     case inputMismatch(name: String, expected: String, found: String)
+    /// An output that is wanted as a tensor is something else.
+    case notATensor(output: String, found: String)
     /// A node failed while running.
     case failed(node: String, op: OperatorName, reason: String)
     /// Memory ran out.
@@ -36,6 +38,8 @@ public enum RuntimeError: GraftError {
         case .missingOpset(let domain, let node):
             let name = domain.isEmpty ? "ai.onnx" : domain
             return "node \"\(node)\" uses the domain \"\(name)\" that the model does not import"
+        case .notATensor(let output, let found):
+            return "the output \"\(output)\" is \(found), not a tensor"
         case .missingInput(let name): return "the input \"\(name)\" was not given"
         case .unknownInput(let name, let known):
             return "the model has no input \"\(name)\"; its inputs are \(known.joined(separator: ", "))"

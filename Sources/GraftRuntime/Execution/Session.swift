@@ -45,34 +45,32 @@ public final class Session {
     /// - Returns: the plan's outputs by name.
     /// - Throws: ``RuntimeError``.
     public func run(_ inputs: [String: Tensor]) throws -> [String: Tensor] {
+        var outputs: [String: Tensor] = [:]
+        for (name, value) in try run(inputs.mapValues { .tensor($0) }) {
+            guard let tensor = value.tensor else { throw RuntimeError.notATensor(output: name, found: value.kind) }
+            outputs[name] = tensor
+        }
+        return outputs
+    }
+
+    /// Runs the plan on values of any kind.
+    ///
+    /// - Parameter inputs: a value for each of the plan's inputs; tensors are not copied.
+    /// - Returns: the plan's outputs by name.
+    /// - Throws: ``RuntimeError``.
+    public func run(_ inputs: [String: ModelValue]) throws -> [String: ModelValue] {
         for name in inputs.keys where !plan.inputs.contains(where: { $0.name == name }) {
             throw RuntimeError.unknownInput(name: name, known: plan.inputs.map(\.name))
         }
         let given = try plan.inputs.map { port -> RuntimeValue in
-            guard let tensor = inputs[port.name] else { throw RuntimeError.missingInput(port.name) }
-            try check(tensor, port)
-            let value = try RuntimeValue(tensor)
-            if case .tensor(let runtime) = value, !runtime.isAligned {
-                let owned = ByteBuffer(
-                    copying: UnsafeRawBufferPointer(start: runtime.pointer, count: runtime.byteCount))
-                return try RuntimeValue(
-                    Tensor(tensor.elementType, shape: tensor.shape, storage: .owned(owned)))
-            }
-            return value
+            guard let value = inputs[port.name] else { throw RuntimeError.missingInput(port.name) }
+            if case .tensor(let tensor) = value { try check(tensor, port) }
+            return try RuntimeValue(value)
         }
-        let results = try run(values: given)
-        var outputs: [String: Tensor] = [:]
-        for (port, value) in zip(plan.outputs, results) {
-            switch value {
-            case .tensor(let tensor):
-                outputs[port.name] = try Tensor(copying: context.reordered(tensor, .rowMajor))
-                context.end()
-            case .strings(let strings):
-                outputs[port.name] = try Tensor(
-                    .string, shape: strings.shape, storage: .strings(strings.elements))
-            case .sequence, .optional:
-                throw RuntimeError.invalidGraph("the output \"\(port.name)\" is not a tensor")
-            }
+        defer { context.end() }
+        var outputs: [String: ModelValue] = [:]
+        for (port, value) in zip(plan.outputs, try run(values: given)) {
+            outputs[port.name] = try value.modelValue(context)
         }
         return outputs
     }

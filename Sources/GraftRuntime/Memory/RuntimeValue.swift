@@ -10,13 +10,15 @@ package enum RuntimeValue {
     indirect case sequence([RuntimeValue])
     /// A value that may be absent.
     indirect case optional(RuntimeValue?)
+    /// A map: keys as a tensor with one axis, and as many values, a tensor with one axis or a sequence.
+    indirect case map(keys: RuntimeValue, values: RuntimeValue)
 
     /// The element type of a tensor.
     package var elementType: ElementType? {
         switch self {
         case .tensor(let tensor): tensor.elementType
         case .strings: .string
-        case .sequence, .optional: nil
+        case .sequence, .optional, .map: nil
         }
     }
 
@@ -25,7 +27,7 @@ package enum RuntimeValue {
         switch self {
         case .tensor(let tensor): tensor.shape
         case .strings(let tensor): tensor.shape
-        case .sequence, .optional: nil
+        case .sequence, .optional, .map: nil
         }
     }
 }
