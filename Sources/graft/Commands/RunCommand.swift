@@ -37,6 +37,9 @@ struct RunCommand: ParsableCommand {
     @Option(name: .long, help: "Run this many times more, for timing.")
     var `repeat` = 0
 
+    @Option(name: .long, help: "Run for this many seconds more, for timing.")
+    var seconds: Double = 0
+
     @Option(name: .long, help: "The numbers that matrix work is done in: float32, or bf16 where the processor has it.")
     var precision: Precision = .float32
 
@@ -52,7 +55,9 @@ struct RunCommand: ParsableCommand {
 
     func validate() throws {
         if (inputs == nil) == (random == nil) { throw ValidationError("Give either --inputs or --random.") }
-        if batch < 1 || `repeat` < 0 { throw ValidationError("--batch and --repeat take positive numbers.") }
+        if batch < 1 || `repeat` < 0 || !(seconds >= 0) {
+            throw ValidationError("--batch, --repeat and --seconds take positive numbers.")
+        }
     }
 
     func run() throws {
@@ -71,20 +76,31 @@ struct RunCommand: ParsableCommand {
         let session = try Session(plan)
         var times: [Double] = []
         var results: [String: Tensor] = [:]
-        if profile && `repeat` == 0 { session.profile = Profile(plan) }
-        for turn in 0...`repeat` {
-            if profile && turn == 1 { session.profile = Profile(plan) }
+        func runOnce() throws {
             let start = Progress.now()
             results = try session.run(given)
             times.append(Progress.now() - start)
         }
+        let isTimed = `repeat` > 0 || seconds > 0
+        if profile && !isTimed { session.profile = Profile(plan) }
+        // The first run makes primitives and packs weights; those after it are what is measured.
+        try runOnce()
+        var processor = 0.0
+        if isTimed {
+            if profile { session.profile = Profile(plan) }
+            let (end, used) = (Progress.now() + seconds, Progress.processorTime())
+            while times.count <= `repeat` || Progress.now() < end { try runOnce() }
+            processor = (Progress.processorTime() - used) / Double(max(times.count - 1, 1))
+        }
         let named = OrderedDictionary(
             uniqueKeysWithValues: plan.outputs.compactMap { port in results[port.name].map { (port.name, $0) } })
         if let outputs { try NPZ.write(named, to: outputs) }
-        try report(named, times: times, session: session)
+        try report(named, times: times, processor: processor, session: session)
     }
 
-    private func report(_ results: OrderedDictionary<String, Tensor>, times: [Double], session: Session) throws {
+    private func report(
+        _ results: OrderedDictionary<String, Tensor>, times: [Double], processor: Double, session: Session
+    ) throws {
         let warm = times.count > 1 ? times.dropFirst().sorted() : times
         let median = warm[warm.count / 2]
         if common.json {
@@ -94,6 +110,7 @@ struct RunCommand: ParsableCommand {
                         ["name": JSON($0.key), "type": JSON($0.value.elementType.name), "shape": JSON($0.value.shape)]
                     }),
                 "first_seconds": JSON(times[0]), "median_seconds": JSON(median),
+                "best_seconds": JSON(warm[0]), "processor_seconds": JSON(processor),
                 "peak_arena_bytes": JSON(session.peakBytes),
             ]
             Console.output(json.text(.indented))
