@@ -16,7 +16,7 @@ struct Planner {
 
     /// The passes, in order; a new file in `Fusion/` adds its line here.
     static var passes: [any PlanPass.Type] {
-        [FoldPadding.self, FoldChannelScale.self, RecognizeActivations.self, FuseEpilogues.self]
+        [FoldPadding.self, FoldChannelScale.self, RecognizeActivations.self, FuseEpilogues.self, ChooseLayouts.self]
     }
 
     init(_ graph: Graph, opsets: [OpsetImport], options: PlanOptions) {

@@ -11,10 +11,9 @@ final class WideningKernel: Kernel {
     func run(_ context: KernelContext) throws {
         var narrow: ElementType?
         for index in 0..<context.inputCount {
-            guard context.has(index), case .tensor(let tensor) = try context.value(index),
-                tensor.elementType == .float16 || tensor.elementType == .bfloat16
-            else { continue }
-            narrow = narrow ?? tensor.elementType
+            guard let type = context.elementType(index), type == .float16 || type == .bfloat16 else { continue }
+            let tensor = try context.input(index)
+            narrow = narrow ?? type
             context.replaceInput(index, try context.converted(tensor, .float32))
         }
         try inner.run(context)
