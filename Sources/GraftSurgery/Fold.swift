@@ -121,6 +121,9 @@ extension InferredTypes {
         switch elementType(of: value) {
         case .int64: return Tensor(integers.map { Int64($0) }, shape: shape)
         case .int32: return Tensor(integers.map { Int32(truncatingIfNeeded: $0) }, shape: shape)
+        case .float32: return Tensor(integers.map { Float($0) }, shape: shape)
+        case .float64: return Tensor(integers.map { Double($0) }, shape: shape)
+        case .bool: return Tensor(integers.map { $0 != 0 }, shape: shape)
         default: return nil
         }
     }

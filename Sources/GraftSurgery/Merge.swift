@@ -156,9 +156,11 @@ public enum Merge: Pass {
         guard let type, let wanted = input.type else { return }
         if let a = type.elementType, let b = wanted.elementType, a != b { throw refuse("\(a.name) and \(b.name)") }
         guard let a = type.shape, let b = wanted.shape else { return }
-        let fits = a.rank == b.rank && zip(a.dimensions, b.dimensions).allSatisfy { x, y in
-            x.count == nil || y.count == nil || x.count == y.count
-        }
+        let fits =
+            a.rank == b.rank
+            && zip(a.dimensions, b.dimensions).allSatisfy { x, y in
+                x.count == nil || y.count == nil || x.count == y.count
+            }
         if !fits { throw refuse("\(a) and \(b)") }
     }
 
@@ -178,7 +180,9 @@ public enum Merge: Pass {
         guard hasAnnotations else { return }
         try model.updateAnnotations { annotations in
             annotations.frozen.formUnion(theirs.frozen)
-            for (name, group) in theirs.groups where annotations.groups[name] == nil { annotations.groups[name] = group }
+            for (name, group) in theirs.groups where annotations.groups[name] == nil {
+                annotations.groups[name] = group
+            }
             annotations.groupOfParameter.merge(theirs.groupOfParameter) { mine, _ in mine }
             annotations.batchNorm.merge(theirs.batchNorm) { mine, _ in mine }
             if annotations.defaultBatchNorm == nil { annotations.defaultBatchNorm = theirs.defaultBatchNorm }

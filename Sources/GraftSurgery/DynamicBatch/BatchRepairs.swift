@@ -173,7 +173,9 @@ extension BatchWalk {
             if size == 1 { throw refusal(id, "it removes every axis of extent 1, the batch too") }
             return
         }
-        if axes.contains(where: { ($0 < 0 ? $0 + rank : $0) == axis }) { throw refusal(id, "it removes the batch axis") }
+        if axes.contains(where: { ($0 < 0 ? $0 + rank : $0) == axis }) {
+            throw refusal(id, "it removes the batch axis")
+        }
     }
 }
 

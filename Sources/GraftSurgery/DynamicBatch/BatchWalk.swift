@@ -51,7 +51,8 @@ struct BatchWalk {
             graph[id].variants = []
         }
         for id in graph.outputs {
-            guard let old = original.shape(of: id) ?? graph[id].shape, old.dimensions.contains(where: { $0.count == size })
+            guard let old = original.shape(of: id) ?? graph[id].shape,
+                old.dimensions.contains(where: { $0.count == size })
             else { continue }
             let shape = types.shape(of: id)
             if let shape, !shape.extents.contains(where: { isBatched($0) || !$0.isKnown }) {

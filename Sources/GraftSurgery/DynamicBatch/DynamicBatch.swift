@@ -91,7 +91,8 @@ public enum DynamicBatchError: GraftError, Equatable {
         case .badName(let name): "\"\(name)\" cannot name an extent: letters, digits and _ are expected"
         case .noSuchInput(let name, let suggestion): "the model has no input \"\(name)\".\(suggestion)"
         case .nothingFixed: "no input has a fixed batch size"
-        case .severalSizes(let first, let second): "the inputs \"\(first)\" and \"\(second)\" have different first extents"
+        case .severalSizes(let first, let second):
+            "the inputs \"\(first)\" and \"\(second)\" have different first extents"
         case .node(let name, let op, let reason): "node \"\(name)\" (\(op)) fixes the batch size: \(reason)"
         case .output(let name, let shape):
             "the output \"\(name)\" of shape \(shape) does not follow the batch size; name the inputs that do with --inputs"

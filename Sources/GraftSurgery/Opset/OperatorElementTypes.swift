@@ -41,9 +41,9 @@ enum OperatorElementTypes {
         0x3EFE, 0x3FFE, 0x13FFE, 0x1F3FFE, 0x7F3FFE, 0xFF3FFE, 0x1FF3FFE, 0x7FF3FFE, 0x1FFF3FFE, 0x10402, 0x2,
         0x1FFFE, 0xFFFE, 0x0, 0x1FFFFE, 0x7FFFFE, 0xFFFFFE, 0x1FFFFFE, 0x7FFFFFE, 0x1F3EFE, 0x7F3EFE, 0xFF3EFE,
         0x1FF3EFE, 0x7FF3EFE, 0xC, 0x40, 0x38C2, 0x4C, 0x1E004C, 0x7E007C, 0xFE007C, 0x1010402, 0x6FE007C,
-        0x1EFE007C, 0x1F0C02, 0x4, 0x2C0, 0x802, 0x10002, 0xC0E, 0x10C0E, 0xCEA, 0x10CEA, 0xCC2, 0x10CC2, 0x1E000C,
-        0x42, 0x10442, 0x7E003C, 0xFE003C, 0x1010442, 0x6FE003C, 0x1EFE003C, 0x8E2, 0x10CE2, 0x3CCE, 0x13CCE,
-        0x13ECE, 0x100, 0x1C0, 0xEC2,
+        0x1EFE007C, 0x1F0C02, 0x4, 0x2C0, 0x802, 0x10002, 0xC0E, 0x10C0E, 0xCEA, 0x10CEA, 0x1FFFFFFE, 0xCC2,
+        0x10CC2, 0x1E000C, 0x42, 0x10442, 0x7E003C, 0xFE003C, 0x1010442, 0x6FE003C, 0x1EFE003C, 0x8E2, 0x10CE2,
+        0x3CCE, 0x13CCE, 0x13ECE, 0x100, 0x1C0, 0xEC2,
     ]
 
     /// An operator, then for each version that changed types: the sets of its inputs, and those of its outputs.
@@ -108,8 +108,8 @@ enum OperatorElementTypes {
         HardSigmoid 1:0>0 22:3>3
         HardSwish 14:0>0 22:3>3
         Hardmax 1:0>0 13:3>3
-        Identity 1:25>25 13:24>24 14:26>26
-        If 1:7>25 13:7>26
+        Identity 1:25>25 13:24>24 19:27>27 21:28>28 23:29>29 24:30>30 25:31>31
+        If 1:7>25 16:7>24 19:7>27 21:7>28 23:7>29 24:7>30 25:7>31
         InstanceNormalization 1:0,0,0>0 22:3,3,3>3
         IsInf 10:50>7 20:47>7
         IsNaN 9:0>7 13:3>7 20:47>7
@@ -120,7 +120,7 @@ enum OperatorElementTypes {
         LessOrEqual 12:1,1>7 16:2,2>7
         Log 1:0>0 13:3>3
         LogSoftmax 1:0>0 13:3>3
-        Loop 1:6,7,25>25 13:6,7,26>26
+        Loop 1:6,7,25>25 16:6,7,24>24 19:6,7,27>27 21:6,7,28>28 23:6,7,29>29 24:6,7,30>30 25:6,7,31>31
         LpNormalization 1:0>0 22:3>3
         LpPool 1:0>0 22:3>3
         MatMul 1:0,0>0 9:4,4>4 13:5,5>5
@@ -139,27 +139,30 @@ enum OperatorElementTypes {
         NegativeLogLikelihoodLoss 12:0,12,0>0 22:3,12,3>3
         NonZero 9:25>6 13:24>6
         OneHot 9:1,1,25>25 28:1,1,24>24
+        Optional 15:25>26 28:56>26
+        OptionalGetElement 15:26>25 18:25>25 28:56>56
+        OptionalHasElement 15:26>7 18:25>7 28:56>7
         PRelu 1:0,0>0 9:4,4>4 16:5,5>5
         Pad 1:0>0 11:1,6,1>1 13:24,6,24>24 18:24,6,24,12>24 21:28,6,28,12>28 23:29,6,29,12>29 24:30,6,30,12>30
           25:31,6,31,12>31
-        Pow 1:0,0>0 12:56,1>56 13:57,1>57 15:57,2>57
-        QLinearMatMul 10:37,23,37,37,23,37,23,37>37 21:58,22,58,58,22,58,22,58>58
-        QuantizeLinear 10:59,23,37>37 19:60,60,58>58 21:60,60,61>61 23:60,60,62>62 24:60,63,62>62 25:60,63,64>64
-          28:60,63,65>65
+        Pow 1:0,0>0 12:57,1>57 13:58,1>58 15:58,2>58
+        QLinearMatMul 10:37,23,37,37,23,37,23,37>37 21:59,22,59,59,22,59,22,59>59
+        QuantizeLinear 10:60,23,37>37 19:61,61,59>59 21:61,61,62>62 23:61,61,63>63 24:61,64,63>63 25:61,64,65>65
+          28:61,64,66>66
         RNN 1:0,0,0,0,38,0>0,0 22:3,3,3,3,38,3>3,3
         RandomNormal 1:>0 22:>3
         RandomNormalLike 1:25>0 22:24>3
         RandomUniform 1:>0 22:>3
         RandomUniformLike 1:25>0 22:24>3
-        Range 11:66,66,66>66 27:67,67,67>67
+        Range 11:67,67,67>67 27:68,68,68>68
         Reciprocal 1:0>0 13:3>3
         ReduceL1 1:4>4 13:5>5 18:5,6>5
         ReduceL2 1:4>4 13:5>5 18:5,6>5
         ReduceLogSum 1:4>4 13:5>5 18:5,6>5 28:3,6>3
         ReduceLogSumExp 1:4>4 13:5>5 18:5,6>5 28:3,6>3
-        ReduceMax 1:4>4 12:68>68 13:69>69 18:69,6>69 20:70,6>70
+        ReduceMax 1:4>4 12:69>69 13:70>70 18:70,6>70 20:71,6>71
         ReduceMean 1:4>4 13:5>5 18:5,6>5
-        ReduceMin 1:4>4 12:68>68 13:69>69 18:69,6>69 20:70,6>70
+        ReduceMin 1:4>4 12:69>69 13:70>70 18:70,6>70 20:71,6>71
         ReduceProd 1:4>4 13:5>5 18:5,6>5
         ReduceSum 1:4>4 13:5,6>5
         ReduceSumSquare 1:4>4 13:5>5 18:5,6>5
@@ -199,7 +202,7 @@ enum OperatorElementTypes {
         Transpose 1:25>25 13:24>24 21:28>28 23:29>29 24:30>30 25:31>31
         Unique 11:25>25,6,6,6 28:24>24,6,6,6
         Unsqueeze 1:25>25 13:24,6>24 21:28,6>28 23:29,6>29 24:30,6>30 25:31,6>31
-        Upsample 1:73>73 7:25>25 9:25,23>25
+        Upsample 1:74>74 7:25>25 9:25,23>25
         Where 9:7,25,25>25 16:7,24,24>24
         """
 }

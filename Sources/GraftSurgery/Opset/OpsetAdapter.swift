@@ -38,27 +38,27 @@ enum OpsetAdapters {
     /// The families; a new file adds its line here. Of two adapters for one change both run, in this order.
     static var families: [any OpsetAdapterFamily.Type] {
         [
-        AddedAttributes.self,
-        AxesOpset.self,
-        BatchNormalizationOpset.self,
-        BroadcastOpset.self,
-        CastOpset.self,
-        ClipOpset.self,
-        ConstantOpset.self,
-        DecompositionOpset.self,
-        DropoutOpset.self,
-        GroupNormalizationOpset.self,
-        NegativeAxesOpset.self,
-        PadOpset.self,
-        QuantizationOpset.self,
-        ResizeOpset.self,
-        ScatterOpset.self,
-        ShapeOpset.self,
-        SliceOpset.self,
-        SoftmaxOpset.self,
-        SplitOpset.self,
-        TransformOpset.self,
-    ]
+            AddedAttributes.self,
+            AxesOpset.self,
+            BatchNormalizationOpset.self,
+            BroadcastOpset.self,
+            CastOpset.self,
+            ClipOpset.self,
+            ConstantOpset.self,
+            DecompositionOpset.self,
+            DropoutOpset.self,
+            GroupNormalizationOpset.self,
+            NegativeAxesOpset.self,
+            PadOpset.self,
+            QuantizationOpset.self,
+            ResizeOpset.self,
+            ScatterOpset.self,
+            ShapeOpset.self,
+            SliceOpset.self,
+            SoftmaxOpset.self,
+            SplitOpset.self,
+            TransformOpset.self,
+        ]
     }
 
     private static let table: [Int: [String: [OpsetAdapter]]] = {

@@ -176,7 +176,9 @@ extension InferredTypes {
             let content = content(of: value).flatMap { $0 == other.content(of: value) ? $0 : nil }
             result.set(merged, content: content, of: value)
         }
-        for (key, body) in bodies { if let second = other.bodies[key] { result.bodies[key] = body.common(with: second) } }
+        for (key, body) in bodies {
+            if let second = other.bodies[key] { result.bodies[key] = body.common(with: second) }
+        }
         return result
     }
 }

@@ -194,13 +194,23 @@ struct OpsetEditor {
         inputs[index] = value
         setInputs(inputs)
     }
+    /// Takes an output away that nobody reads.
+    mutating func dropUnusedOutput(_ index: Int) throws {
+        guard let value = output(index), graph[value].uses.isEmpty else { return }
+        graph.setOutput(index, of: id, to: nil)
+        var outputs = node.outputs
+        while let last = outputs.last, last == nil { outputs.removeLast() }
+        try rebuild(node.op, node.inputs, outputs, node.attributes)
+        graph.removeUnused([value])
+    }
     mutating func set(_ attribute: String, to value: AttributeValue?) {
         graph.setAttribute(attribute, of: id, to: value)
     }
 
     /// Removes constants and captures that nobody reads, and outputs that were given up.
     private mutating func clean(_ values: [ValueID]) {
-        for value in values where graph.contains(value) && graph[value].uses.isEmpty {
+        for value in values
+        where graph.contains(value) && graph[value].uses.isEmpty && graph[value].producer != id {
             if case .capture = graph[value].origin {
                 graph.removeValue(value)
             } else {

@@ -39,7 +39,8 @@ struct DynamicBatchCommand: ParsableCommand {
         var edited = source
         try edited.apply(patch)
         let check = try ChangeCheck(
-            verifies: output.options.verify, bound: 1e-4, words: "rows of a batch of two differ from single runs"
+            verifies: output.options.verify, bound: 1e-4, words: "rows of a batch of two differ from single runs",
+            isRequired: true
         ) {
             try OutputParity.batch(source, edited, symbol: name)
         }

@@ -30,8 +30,11 @@ struct ChangeCheck {
     }
 
     /// Compares what should be the same.
+    ///
+    /// - Parameter isRequired: whether a model that cannot run here is refused.
     init(
-        verifies: Bool, bound: Double, words: String = "outputs differ", _ compare: () throws -> OutputParity
+        verifies: Bool, bound: Double, words: String = "outputs differ", isRequired: Bool = false,
+        _ compare: () throws -> OutputParity
     ) throws {
         self.words = words
         guard verifies else {
@@ -47,6 +50,7 @@ struct ChangeCheck {
         } catch let error as ChangeError {
             throw error
         } catch let error as any GraftError {
+            if isRequired { throw ChangeError.notProven(reason: error.description) }
             // A model that cannot run here is not compared, and that is said.
             (parity, remark) = (nil, "outputs not compared: \(error.description)")
         }
@@ -68,12 +72,14 @@ struct ChangeCheck {
 /// A pass changed the answers of a model.
 enum ChangeError: GraftError {
     case tooLarge(words: String, difference: Double, bound: Double)
+    case notProven(reason: String)
 
     var exitStatus: ExitStatus { .gateFailed }
     var description: String {
         switch self {
         case .tooLarge(let words, let difference, let bound):
             "\(words) by \(difference) of their scale, more than \(bound); nothing was written (--no-verify skips this)"
+        case .notProven(let reason): "cannot be proven by running: \(reason); --no-verify writes it without proof"
         }
     }
 }

@@ -29,12 +29,10 @@ enum AddedAttributes: OpsetAdapterFamily {
             OpsetAdapter(
                 ["MaxPool"], 8,
                 down: { editor in
-                    guard let indices = editor.output(1) else { return }
-                    if editor.isUsed(output: 1) { throw editor.refusal("its indices are used, which came with opset 8") }
-                    editor.graph.setOutput(1, of: editor.id, to: nil)
-                    editor.graph.removeUnused([indices])
-                    try editor.rebuild(
-                        editor.node.op, editor.node.inputs, [editor.output(0)], editor.node.attributes)
+                    if editor.isUsed(output: 1) {
+                        throw editor.refusal("its indices are used, which came with opset 8")
+                    }
+                    try editor.dropUnusedOutput(1)
                 }),
             OpsetAdapter(
                 ["Attention"], 24,

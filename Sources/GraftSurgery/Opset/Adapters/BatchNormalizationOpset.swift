@@ -17,11 +17,12 @@ enum BatchNormalizationOpset: OpsetAdapterFamily {
     private static func up(_ editor: inout OpsetEditor) throws {
         let node = editor.node
         guard node.outputs.count > 1 else { return }
+        for index in [4, 3] { try editor.dropUnusedOutput(index) }
         if editor.isUsed(output: 3) || editor.isUsed(output: 4) {
             throw editor.refusal("its saved statistics are used, which went with opset 14")
         }
         let trains = node.outputs.dropFirst().contains { $0 != nil }
-        var attributes = node.attributes
+        var attributes = editor.node.attributes
         if trains { attributes["training_mode"] = .int(1) }
         try editor.rebuild(node.op, node.inputs, trains ? Array(node.outputs.prefix(3)) : [node.outputs[0]], attributes)
     }
@@ -31,11 +32,12 @@ enum BatchNormalizationOpset: OpsetAdapterFamily {
         var attributes = node.attributes
         attributes["training_mode"] = nil
         if try editor.reader.flag("training_mode") {
-            // Before opset 14 a node trains where it makes more than one output.
+            // Before opset 14 a node trains where it makes all five outputs.
             var outputs = node.outputs
-            while outputs.count < 3 { outputs.append(nil) }
-            for index in 1..<3 where outputs[index] == nil {
-                outputs[index] = editor.graph.addValue(editor.freshName(index == 1 ? "mean" : "var"))
+            while outputs.count < 5 { outputs.append(nil) }
+            for (index, name) in [(1, "mean"), (2, "var"), (3, "saved_mean"), (4, "saved_var")]
+            where outputs[index] == nil {
+                outputs[index] = editor.graph.addValue(editor.freshName(name))
             }
             try editor.rebuild(node.op, node.inputs, outputs, attributes)
         } else {

@@ -1,9 +1,10 @@
 import GraftCore
 import GraftIR
 
-/// Constant: opset 11 added sparse tensors, opset 12 numbers, texts and lists of them.
+/// Constant: opset 9 added types that are no floating-point numbers, 11 sparse tensors, 12 numbers, texts and lists.
 enum ConstantOpset: OpsetAdapterFamily {
     static let adapters: [OpsetAdapter] = [
+        OpsetAdapter(["Constant"], 9, down: stored),
         OpsetAdapter(
             ["Constant"], 11,
             down: { editor in
@@ -11,6 +12,17 @@ enum ConstantOpset: OpsetAdapterFamily {
             }),
         OpsetAdapter(["Constant"], 12, down: down),
     ]
+
+    /// Other types than floating-point numbers are stored tensors instead, which any type may be.
+    private static func stored(_ editor: inout OpsetEditor) throws {
+        guard case .tensor(var stored)? = editor.node.attributes["value"], !editor.isFunction,
+            ![.float32, .float64, .float16].contains(stored.tensor.elementType)
+        else { return }
+        let output = try editor.requiredOutput()
+        stored.name = ""
+        editor.graph.removeNode(editor.id)
+        editor.graph.setInitializer(output, stored)
+    }
 
     private static func down(_ editor: inout OpsetEditor) throws {
         for attribute in editor.node.attributes.all where attribute.name.hasPrefix("value_") {

@@ -7,12 +7,12 @@ enum DropoutOpset: OpsetAdapterFamily {
         OpsetAdapter(
             ["Dropout"], 10,
             up: { editor in
-                guard editor.isUsed(output: 1) else { return }
+                guard editor.isUsed(output: 1) else { return try editor.dropUnusedOutput(1) }
                 let type = try editor.requiredElementType(editor.input(0))
                 try editor.follow(output: 1) { _, mask in ("Cast", [mask], ["to": .int(Int(type.rawValue))]) }
             },
             down: { editor in
-                guard editor.isUsed(output: 1) else { return }
+                guard editor.isUsed(output: 1) else { return try editor.dropUnusedOutput(1) }
                 try editor.follow(output: 1) { _, mask in
                     ("Cast", [mask], ["to": .int(Int(ElementType.bool.rawValue))])
                 }

@@ -40,8 +40,6 @@ enum GroupNormalizationOpset: OpsetAdapterFamily {
         else { throw editor.refusal("its input is no batch of channels") }
         let (scale, bias) = (try editor.requiredInput(1), try editor.requiredInput(2))
         editor.set("stash_type", to: nil)
-        editor.setInput(1, to: editor.stored(ones, "ones"))
-        editor.setInput(2, to: editor.stored(zeros, "zeros"))
         try editor.follow { editor, normalized in
             let axes = Array(1..<(rank - 1))
             func column(_ value: ValueID, _ editor: inout OpsetEditor) -> ValueID {
@@ -50,6 +48,9 @@ enum GroupNormalizationOpset: OpsetAdapterFamily {
             let scaled = editor.emit("Mul", [normalized, column(scale, &editor)])
             return ("Add", [scaled, column(bias, &editor)], [:])
         }
+        // Last, because inputs that nobody reads are removed.
+        editor.setInput(1, to: editor.stored(ones, "ones"))
+        editor.setInput(2, to: editor.stored(zeros, "zeros"))
     }
 
     /// The channels of a group lie beside each other, so each group is one channel of a longer map.
