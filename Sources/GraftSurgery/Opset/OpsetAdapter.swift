@@ -35,7 +35,9 @@ protocol OpsetAdapterFamily {
 
 /// All adapters, found by version and operator.
 enum OpsetAdapters {
-    /// The families; a new file adds its line here. Of two adapters for one change both run, in this order.
+    /// The families; a new file adds its line here.
+    ///
+    /// Of two adapters for one change both run, in this order.
     static var families: [any OpsetAdapterFamily.Type] {
         [
             AddedAttributes.self,

@@ -49,7 +49,7 @@ public enum OpsetConversion: Pass {
             if !converter.refusals.isEmpty {
                 throw OpsetError.notExpressible(target: options.target, nodes: converter.refusals)
             }
-            edited.raiseIRVersion(for: options.target)
+            edited.followIRVersion(of: options.target, from: source)
         }
     }
 }
@@ -66,35 +66,6 @@ extension [OpsetImport] {
             if entry.domain.isEmpty || entry.domain == "ai.onnx" { entry.version = version }
             return entry
         }
-    }
-}
-
-extension Model {
-    /// Raises the version of the intermediate representation to the one that an opset came with.
-    ///
-    /// Source: the table in ONNX's `helper.py` and `Versioning.md`.
-    fileprivate mutating func raiseIRVersion(for opset: Int) {
-        let needed: Int
-        switch opset {
-        case ...8: needed = 3
-        case 9: needed = 4
-        case 10: needed = 5
-        case 11: needed = 6
-        case 12...14: needed = 7
-        case 15...18: needed = 8
-        case 19...20: needed = 9
-        case 21...22: needed = 10
-        case 23: needed = 11
-        case 24: needed = 12
-        case 25...27: needed = 13
-        default: needed = 14
-        }
-        guard irVersion < needed else { return }
-        if irVersion < 4, needed >= 4 {
-            // Before version 4 every stored tensor had to be an input; later that would make it a default.
-            for id in graph.inputs where graph[id].isInitializer { graph.removeInput(id) }
-        }
-        irVersion = needed
     }
 }
 

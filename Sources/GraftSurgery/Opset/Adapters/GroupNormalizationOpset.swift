@@ -2,6 +2,8 @@ import GraftCore
 import GraftIR
 
 /// GroupNormalization: scale and bias have one entry a group in opset 18 and one a channel since opset 21.
+///
+/// The form of opset 18 is deprecated, so going down no node of it is made.
 enum GroupNormalizationOpset: OpsetAdapterFamily {
     static let adapters: [OpsetAdapter] = [
         OpsetAdapter(["GroupNormalization"], 21, up: up, down: down),
@@ -39,29 +41,29 @@ enum GroupNormalizationOpset: OpsetAdapterFamily {
             let zeros = Tensor.filled(0, type, shape: [groups])
         else { throw editor.refusal("its input is no batch of channels") }
         let (scale, bias) = (try editor.requiredInput(1), try editor.requiredInput(2))
-        editor.set("stash_type", to: nil)
-        try editor.follow { editor, normalized in
-            let axes = Array(1..<(rank - 1))
-            func column(_ value: ValueID, _ editor: inout OpsetEditor) -> ValueID {
-                axes.isEmpty ? value : editor.emit("Unsqueeze", [value, editor.stored(axes, "axes")])
-            }
-            let scaled = editor.emit("Mul", [normalized, column(scale, &editor)])
-            return ("Add", [scaled, column(bias, &editor)], [:])
+        let axes = Array(1..<(rank - 1))
+        func column(_ value: ValueID) -> ValueID {
+            axes.isEmpty ? value : editor.emit("Unsqueeze", [value, editor.stored(axes, "axes")])
         }
-        // Last, because inputs that nobody reads are removed.
-        editor.setInput(1, to: editor.stored(ones, "ones"))
-        editor.setInput(2, to: editor.stored(zeros, "zeros"))
+        let parts = [editor.stored(ones, "ones"), editor.stored(zeros, "zeros")]
+        let normalized = try instanceNormalization(&editor, parts)
+        let whole = editor.emit("Reshape", [normalized, editor.emit("Shape", [x])])
+        let scaled = editor.emit("Mul", [whole, column(scale)])
+        try editor.replace("Add", [scaled, column(bias)])
+    }
+
+    private static func asInstanceNormalization(_ editor: inout OpsetEditor) throws {
+        let parts = [try editor.requiredInput(1), try editor.requiredInput(2)]
+        let shape = editor.emit("Shape", [try editor.requiredInput(0)])
+        let normalized = try instanceNormalization(&editor, parts)
+        try editor.replace("Reshape", [normalized, shape])
     }
 
     /// The channels of a group lie beside each other, so each group is one channel of a longer map.
-    private static func asInstanceNormalization(_ editor: inout OpsetEditor) throws {
+    private static func instanceNormalization(_ editor: inout OpsetEditor, _ parts: [ValueID]) throws -> ValueID {
         let groups = try editor.reader.requiredInt("num_groups")
-        let x = try editor.requiredInput(0)
         let epsilon = try editor.reader.float("epsilon", default: 1e-5)
-        let inputs = [try editor.requiredInput(1), try editor.requiredInput(2)]
-        let shape = editor.emit("Shape", [x])
-        let flat = editor.emit("Reshape", [x, editor.stored([0, groups, -1], "groups")])
-        let normalized = editor.emit("InstanceNormalization", [flat] + inputs, ["epsilon": .float(epsilon)])
-        try editor.replace("Reshape", [normalized, shape])
+        let flat = editor.emit("Reshape", [try editor.requiredInput(0), editor.stored([0, groups, -1], "groups")])
+        return editor.emit("InstanceNormalization", [flat] + parts, ["epsilon": .float(epsilon)])
     }
 }
