@@ -97,7 +97,7 @@ let package = Package(
             ["GraftKeras", "GraftHDF5", "GraftONNX", "GraftRuntime", "GraftIR", "GraftCore", "GraftWeights"]),
         tests(
             "GraftSurgeryTests",
-            ["GraftSurgery", "GraftRuntime", "GraftONNX", "GraftIR", "GraftCore"]),
+            ["GraftSurgery", "GraftFormats", "GraftRuntime", "GraftONNX", "GraftIR", "GraftCore"]),
         tests(
             "GraftAutodiffTests",
             ["GraftAutodiff", "GraftRuntime", "GraftONNX", "GraftIR", "GraftCore", "GraftWeights"]),
