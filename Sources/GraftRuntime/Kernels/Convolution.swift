@@ -152,8 +152,8 @@ final class ConvolutionKernel: Kernel {
             throw KernelFailure("a bias of \(bias.count) numbers does not fit \(shape.target[1]) channels")
         }
         var fused = true
-        for case .add(let input) in postOperations where try context.input(input).shape != shape.target {
-            fused = false
+        for case .add(let input) in postOperations {
+            if try context.input(input).shape != shape.target || shape.window.outreachesInput { fused = false }
         }
         guard shape.target.allSatisfy({ $0 > 0 }), x.count > 0 else {
             try context.output(0, .float32, shape.target, layout: .channelsLast)
