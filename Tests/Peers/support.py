@@ -149,6 +149,15 @@ def run_onnx(path, given):
     return dict(zip(outputs, opened.run(outputs, given)))
 
 
+def input_names(path):
+    """The names of a model's inputs, those with a tensor left out, and of its outputs; nothing is loaded but the graph."""
+    import onnx
+
+    graph = onnx.load(str(path), load_external_data=False).graph
+    stored = {tensor.name for tensor in graph.initializer}
+    return [i.name for i in graph.input if i.name not in stored], [o.name for o in graph.output]
+
+
 KINDS = {
     "tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16, "tensor(int64)": np.int64,
     "tensor(int32)": np.int32, "tensor(int8)": np.int8, "tensor(uint8)": np.uint8, "tensor(bool)": np.bool_,

@@ -6,6 +6,8 @@ public enum OperatorRegistry {
             Accumulation.self,
             Activations.self,
             Casting.self,
+            ClassicalFeatures.self,
+            ClassicalModels.self,
             Concatenation.self,
             Constants.self,
             ControlFlow.self,

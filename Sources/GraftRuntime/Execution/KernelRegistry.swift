@@ -13,14 +13,18 @@ package enum KernelRegistry {
             ArithmeticKernels.self,
             BatchNormTrainingKernels.self,
             CastKernels.self,
+            CategoryEncodingKernels.self,
             ComparisonKernels.self,
             ConvolutionGradientKernels.self,
             ConvolutionKernels.self,
             CrossEntropyKernels.self,
             DropoutTrainingKernels.self,
             ElementwiseKernels.self,
+            FeatureScalingKernels.self,
             GatherGradientKernels.self,
             GatherKernels.self,
+            LinearModelKernels.self,
+            MapKernels.self,
             MatrixProductKernels.self,
             MiscellaneousKernels.self,
             MovementKernels.self,
@@ -36,6 +40,8 @@ package enum KernelRegistry {
             ResizingKernels.self,
             SoftmaxGradientKernels.self,
             SoftmaxKernels.self,
+            SupportVectorKernels.self,
+            TreeEnsembleKernels.self,
         ]
     }
 

@@ -47,8 +47,8 @@ final class ConvolutionKernel: Kernel {
             throw KernelFailure("a bias of \(bias.count) numbers does not fit \(shape.target[1]) channels")
         }
         var fuses = true
-        for case .add(let input) in postOperations where try context.anyOrder(input).shape != shape.target {
-            fuses = false
+        for case .add(let input) in postOperations {
+            if try context.anyOrder(input).shape != shape.target || shape.window.outreachesInput { fuses = false }
         }
         guard shape.target.allSatisfy({ $0 > 0 }), x.count > 0 else {
             try context.output(0, .float32, shape.target, layout: .channelsLast)
