@@ -5,6 +5,7 @@ public enum OperatorRegistry {
         [
             Accumulation.self,
             Activations.self,
+            Attention.self,
             Casting.self,
             Concatenation.self,
             Constants.self,
