@@ -96,7 +96,7 @@ final class AttentionCore {
         }
     }
 
-    /// `softcap * tanh(score / softcap)`
+    /// Scores that a hyperbolic tangent keeps between the negative cap and the cap.
     private func cap(
         _ scores: UnsafeMutablePointer<Float>, _ count: Int, _ softcap: Float, _ context: KernelContext
     ) throws {
