@@ -10,6 +10,7 @@ public enum OperatorRegistry {
             Concatenation.self,
             Constants.self,
             ControlFlow.self,
+            Contributed.self,
             Convolution.self,
             Einsum.self,
             ElementwiseBinary.self,

@@ -90,13 +90,13 @@ package struct KernelNode {
     /// The node's name, for messages.
     package let name: String
     /// The operator.
-    package let op: OperatorName
+    package internal(set) var op: OperatorName
     /// The version of the operator's domain that the model imports.
     package let opset: Int
     /// The settings.
     package let attributes: Attributes
     /// What the kernel applies to its first output, in order.
-    package let postOperations: [PostOperation]
+    package internal(set) var postOperations: [PostOperation]
     /// How the plan is made.
     package let options: PlanOptions
     /// What is known about the types of the inputs.

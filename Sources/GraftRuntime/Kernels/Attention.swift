@@ -151,19 +151,7 @@ final class AttentionKernel: Kernel {
             isWanted
             ? try context.output(output, tensor.elementType, shape)
             : try context.temporary(tensor.elementType, shape)
-        let width = tensor.elementType.byteWidth
-        let pastBytes = past * size * width
-        Parallel.forEachRange(batch * heads, grain: max(1, 32768 / max(1, (past + added) * size))) { range in
-            for plane in range {
-                let target = whole.pointer + plane * (past + added) * size * width
-                if let before { target.copyMemory(from: before.pointer + plane * pastBytes, byteCount: pastBytes) }
-                let start = plane / heads * own.batchStride + plane % heads * own.headStride
-                for row in 0..<added {
-                    (target + pastBytes + row * size * width).copyMemory(
-                        from: own.tensor.pointer + (start + row * own.rowStride) * width, byteCount: size * width)
-                }
-            }
-        }
+        appendRows(own, to: before, added: added, size: size, into: whole)
         return (try HeadRows(whole), past)
     }
 }

@@ -134,3 +134,21 @@ struct AttentionBias {
         return isSeen
     }
 }
+
+/// Writes rows of heads behind those of the past into a tensor of shape (batch, heads, past + added, size).
+func appendRows(_ own: HeadRows, to past: RuntimeTensor?, added: Int, size: Int, into whole: RuntimeTensor) {
+    let (batch, heads, total) = (whole.shape[0], whole.shape[1], whole.shape[2])
+    let width = whole.elementType.byteWidth
+    let pastBytes = (total - added) * size * width
+    Parallel.forEachRange(batch * heads, grain: max(1, 32768 / max(1, total * size))) { range in
+        for plane in range {
+            let target = whole.pointer + plane * total * size * width
+            if let past { target.copyMemory(from: past.pointer + plane * pastBytes, byteCount: pastBytes) }
+            let start = plane / heads * own.batchStride + plane % heads * own.headStride
+            for row in 0..<added {
+                (target + pastBytes + row * size * width).copyMemory(
+                    from: own.tensor.pointer + (start + row * own.rowStride) * width, byteCount: size * width)
+            }
+        }
+    }
+}

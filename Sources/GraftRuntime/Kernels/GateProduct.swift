@@ -8,21 +8,23 @@ final class GateProduct {
     private var primitives: [(rows: Int, k: Int, n: Int, primitive: Primitive)] = []
     private let packed = PackedWeights()
 
-    /// Makes the product of a weight of shape (n, k) ready.
+    /// Makes the product of a weight ready: of shape (n, k), or (k, n) where it is stored by rows.
     ///
     /// - Returns: a function from `rows` rows of k elements to rows of n elements.
     func prepare<T: RealNumber>(
-        _ weight: RuntimeTensor, version: Int?, rows: Int, as type: T.Type, _ context: KernelContext
+        _ weight: RuntimeTensor, byRow: Bool = false, version: Int?, rows: Int, as type: T.Type,
+        _ context: KernelContext
     ) throws -> (UnsafePointer<T>, UnsafeMutablePointer<T>) throws -> Void {
-        let (n, k) = (weight.shape[0], weight.shape[1])
+        let (n, k) = byRow ? (weight.shape[1], weight.shape[0]) : (weight.shape[0], weight.shape[1])
         guard weight.elementType == .float32, n > 0, k > 0, rows > 0 else {
             let stored = weight.typed(T.self)
-            return { from, to in Self.multiply(from, stored, to, rows: rows, k: k, n: n) }
+            return { from, to in Self.multiply(from, stored, to, rows: rows, k: k, n: n, byRow: byRow) }
         }
         let primitive = try primitive(rows, k, n)
         guard let wanted = primitive.layout(GDNN_ARG_WEIGHTS) else { throw KernelFailure("oneDNN lacks a layout") }
         let pointer = try packed.dynamic(
-            weight, layout: .strided(.float32, [k, n], strides: [1, k]), version: version, in: wanted, context)
+            weight, layout: .strided(.float32, [k, n], strides: byRow ? [n, 1] : [1, k]), version: version, in: wanted,
+            context)
         let arena = context.arena
         return { from, to in
             try primitive.run(
@@ -48,13 +50,15 @@ final class GateProduct {
     }
 
     private static func multiply<T: RealNumber>(
-        _ from: UnsafePointer<T>, _ weight: UnsafePointer<T>, _ to: UnsafeMutablePointer<T>, rows: Int, k: Int, n: Int
+        _ from: UnsafePointer<T>, _ weight: UnsafePointer<T>, _ to: UnsafeMutablePointer<T>, rows: Int, k: Int, n: Int,
+        byRow: Bool
     ) {
         Parallel.forEachRange(rows * n, grain: max(1, 8192 / max(1, k))) { range in
             for index in range {
-                let (a, b) = (from + index / n * k, weight + index % n * k)
+                let (a, b) = (from + index / n * k, weight + index % n * (byRow ? 1 : k))
+                let step = byRow ? n : 1
                 var sum: T = 0
-                for inner in 0..<k { sum += a[inner] * b[inner] }
+                for inner in 0..<k { sum += a[inner] * b[inner * step] }
                 to[index] = sum
             }
         }
