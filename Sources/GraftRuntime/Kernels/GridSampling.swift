@@ -159,6 +159,8 @@ struct GridSampler: Sendable {
         if !(coordinate >= low && coordinate <= high) {
             switch padding {
             case .zeros: break
+            // Cubic taps are held inside one by one, so the place only has to stay near.
+            case .border where mode == .cubic: coordinate = min(max(coordinate, -3), T(length) + 2)
             case .border: coordinate = min(max(coordinate, 0), T(length - 1))
             case .reflection: coordinate = reflected(coordinate, low, high)
             }
