@@ -14,6 +14,7 @@ package enum KernelRegistry {
             BatchNormTrainingKernels.self,
             CastKernels.self,
             ComparisonKernels.self,
+            ControlFlowKernels.self,
             ConvolutionGradientKernels.self,
             ConvolutionKernels.self,
             CrossEntropyKernels.self,
@@ -28,6 +29,7 @@ package enum KernelRegistry {
             NormalizationGradientKernels.self,
             NormalizationKernels.self,
             OptimizerStepKernels.self,
+            OptionalKernels.self,
             PaddingKernels.self,
             PoolingGradientKernels.self,
             PoolingKernels.self,
@@ -36,6 +38,7 @@ package enum KernelRegistry {
             ReductionKernels.self,
             ReshapingKernels.self,
             ResizingKernels.self,
+            SequenceKernels.self,
             SoftmaxGradientKernels.self,
             SoftmaxKernels.self,
         ]
