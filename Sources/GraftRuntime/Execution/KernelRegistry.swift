@@ -26,6 +26,7 @@ package enum KernelRegistry {
             MatrixProductKernels.self,
             MiscellaneousKernels.self,
             MovementKernels.self,
+            NGramKernels.self,
             NormalizationGradientKernels.self,
             NormalizationKernels.self,
             OptimizerStepKernels.self,
@@ -41,6 +42,7 @@ package enum KernelRegistry {
             SequenceKernels.self,
             SoftmaxGradientKernels.self,
             SoftmaxKernels.self,
+            TextKernels.self,
         ]
     }
 

@@ -130,8 +130,9 @@ struct Planner {
 
     /// The kernel of a definition, with what the executor puts around it.
     private static func make(_ definition: KernelDefinition, _ node: KernelNode) throws -> any Kernel {
+        if let kernel = TextCast.kernel(for: node) { return kernel }
         let kernel = try definition.make(node)
-        return definition.widens ? WideningKernel(kernel) : kernel
+        return TextCast.wrap(TextMovement.wrap(definition.widens ? WideningKernel(kernel) : kernel, node), node)
     }
 
     /// Runs every node whose inputs are all constants, and keeps what it makes.
