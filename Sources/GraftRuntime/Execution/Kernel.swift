@@ -103,7 +103,9 @@ package struct KernelNode {
     package let inputTypes: [ValueType?]
     private let inputs: [Bool]
     private let outputs: [Bool]
-    private let constants: [RuntimeValue?]
+    let constants: [RuntimeValue?]
+    /// Where the node comes from, for a node that has bodies.
+    let scope: PlanScope?
     let claims = Claims()
 
     /// The constants that the kernel keeps in a form of its own.
@@ -119,6 +121,7 @@ package struct KernelNode {
         outputs = node.outputs.map { $0 != nil }
         self.options = options
         self.constants = constants
+        scope = node.scope
         inputTypes = types
     }
 

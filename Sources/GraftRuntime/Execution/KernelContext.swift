@@ -63,6 +63,13 @@ package final class KernelContext {
         return value
     }
 
+    /// Moves an input of any kind out of the context, so that what is not shared may be changed in place.
+    package func take(_ index: Int) throws -> RuntimeValue {
+        let taken = try value(index)
+        inputs[index] = nil
+        return taken
+    }
+
     /// An input in whatever memory order it has.
     package func input(_ index: Int) throws -> RuntimeTensor {
         guard case .tensor(let tensor) = try value(index) else {

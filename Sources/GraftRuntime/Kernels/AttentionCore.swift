@@ -44,31 +44,7 @@ final class AttentionCore {
         _ p: AttentionProblem, batch: Int, first: Int, count: Int, _ scores: UnsafeMutablePointer<Float>,
         _ dead: inout [Bool], _ context: KernelContext
     ) throws {
-        let groups = p.queryHeads / p.keyHeads
-        // The query heads of one key head are rows of one matrix where they lie at the distance of rows.
-        let isFolded =
-            groups == 1 || (count == 1 && p.queries == 1)
-            || (count == p.queries && p.q.headStride == p.queries * p.q.rowStride
-                && p.y.headStride == p.queries * p.y.rowStride)
-        let steps = isFolded ? 1 : groups
-        let rows = isFolded ? groups * count : count
-        let isSingle = count == 1 && p.queries == 1 && groups > 1
-        let queryRow = isSingle ? p.q.headStride : p.q.rowStride
-        let outputRow = isSingle ? p.y.headStride : p.y.rowStride
-        let (q, k, v, y) = (p.q, p.k, p.v, p.y)
-        let queryStart = q.tensor.floats + (batch * q.batchStride + first * q.rowStride)
-        let outputStart = y.tensor.floats + (batch * y.batchStride + first * y.rowStride)
-        let (keys, values) = (k.tensor.floats + batch * k.batchStride, v.tensor.floats + batch * v.batchStride)
-
-        let inner = try product(
-            p.keyHeads, rows, p.size, p.keys, a: (groups * q.headStride, queryRow), b: (k.headStride, 1, k.rowStride),
-            c: (groups * count * p.keys, p.keys), scale: p.scale)
-        for step in 0..<steps {
-            try inner.run(
-                context.arena, (GDNN_ARG_SRC, UnsafeMutableRawPointer(queryStart + step * q.headStride)),
-                (GDNN_ARG_WEIGHTS, UnsafeMutableRawPointer(keys)),
-                (GDNN_ARG_DST, UnsafeMutableRawPointer(scores + step * count * p.keys)))
-        }
+        try multiplyKeys(p, batch: batch, first: first, count: count, scores, context)
         capture(.product, p, batch, first, count, scores)
         if p.softcap > 0 { try cap(scores, p.queryHeads * count * p.keys, p.softcap, context) }
         capture(.capped, p, batch, first, count, scores)
@@ -78,22 +54,81 @@ final class AttentionCore {
         }
         capture(.biased, p, batch, first, count, scores)
         if hasDead { clear(p, count, scores, dead) }
-        try softmax(p.queryHeads * count, p.keys).run(
-            context.arena, (GDNN_ARG_SRC, UnsafeMutableRawPointer(scores)),
-            (GDNN_ARG_DST, UnsafeMutableRawPointer(scores)))
+        try normalize(scores, rows: p.queryHeads * count, length: p.keys, context)
         if hasDead { clear(p, count, scores, dead) }
         capture(.weights, p, batch, first, count, scores)
 
-        let outer = try product(
-            p.keyHeads, rows, p.keys, p.valueSize, a: (groups * count * p.keys, p.keys),
-            b: (v.headStride, v.rowStride, 1),
-            c: (groups * y.headStride, outputRow), scale: 1)
-        for step in 0..<steps {
-            try outer.run(
-                context.arena, (GDNN_ARG_SRC, UnsafeMutableRawPointer(scores + step * count * p.keys)),
-                (GDNN_ARG_WEIGHTS, UnsafeMutableRawPointer(values)),
-                (GDNN_ARG_DST, UnsafeMutableRawPointer(outputStart + step * y.headStride)))
+        try multiplyValues(p, batch: batch, first: first, count: count, scores, context)
+    }
+
+    /// How the rows of a block are handed to a product.
+    private struct Rows {
+        /// How many products are needed: one, or one for each query head of a key head.
+        let steps: Int
+        let count: Int
+        let queryStride: Int
+        let outputStride: Int
+
+        init(_ p: AttentionProblem, count: Int) {
+            let groups = p.queryHeads / p.keyHeads
+            // The query heads of one key head are rows of one matrix where they lie at the distance of rows.
+            let isSingle = p.queries == 1
+            let isFolded =
+                groups == 1 || isSingle
+                || (count == p.queries && p.q.headStride == p.queries * p.q.rowStride
+                    && p.y.headStride == p.queries * p.y.rowStride)
+            steps = isFolded ? 1 : groups
+            self.count = isFolded ? groups * count : count
+            queryStride = isSingle ? p.q.headStride : p.q.rowStride
+            outputStride = isSingle ? p.y.headStride : p.y.rowStride
         }
+    }
+
+    /// Scores of a block of queries: the scaled products with all keys, (heads, count, keys).
+    func multiplyKeys(
+        _ p: AttentionProblem, batch: Int, first: Int, count: Int, _ scores: UnsafeMutablePointer<Float>,
+        _ context: KernelContext
+    ) throws {
+        let (groups, rows, q, k) = (p.queryHeads / p.keyHeads, Rows(p, count: count), p.q, p.k)
+        let inner = try product(
+            p.keyHeads, rows.count, p.size, p.keys, a: (groups * q.headStride, rows.queryStride),
+            b: (k.headStride, 1, k.rowStride), c: (groups * count * p.keys, p.keys), scale: p.scale)
+        let start = q.tensor.floats + (batch * q.batchStride + first * q.rowStride)
+        let keys = k.tensor.floats + batch * k.batchStride
+        for step in 0..<rows.steps {
+            try inner.run(
+                context.arena, (GDNN_ARG_SRC, UnsafeMutableRawPointer(start + step * q.headStride)),
+                (GDNN_ARG_WEIGHTS, UnsafeMutableRawPointer(keys)),
+                (GDNN_ARG_DST, UnsafeMutableRawPointer(scores + step * count * p.keys)))
+        }
+    }
+
+    /// The results of a block of queries: the products of weights with all values.
+    func multiplyValues(
+        _ p: AttentionProblem, batch: Int, first: Int, count: Int, _ weights: UnsafeMutablePointer<Float>,
+        _ context: KernelContext
+    ) throws {
+        let (groups, rows, v, y) = (p.queryHeads / p.keyHeads, Rows(p, count: count), p.v, p.y)
+        let outer = try product(
+            p.keyHeads, rows.count, p.keys, p.valueSize, a: (groups * count * p.keys, p.keys),
+            b: (v.headStride, v.rowStride, 1), c: (groups * y.headStride, rows.outputStride), scale: 1)
+        let start = y.tensor.floats + (batch * y.batchStride + first * y.rowStride)
+        let values = v.tensor.floats + batch * v.batchStride
+        for step in 0..<rows.steps {
+            try outer.run(
+                context.arena, (GDNN_ARG_SRC, UnsafeMutableRawPointer(weights + step * count * p.keys)),
+                (GDNN_ARG_WEIGHTS, UnsafeMutableRawPointer(values)),
+                (GDNN_ARG_DST, UnsafeMutableRawPointer(start + step * y.headStride)))
+        }
+    }
+
+    /// The softmax of rows, in place.
+    func normalize(
+        _ scores: UnsafeMutablePointer<Float>, rows: Int, length: Int, _ context: KernelContext
+    ) throws {
+        try softmax(rows, length).run(
+            context.arena, (GDNN_ARG_SRC, UnsafeMutableRawPointer(scores)),
+            (GDNN_ARG_DST, UnsafeMutableRawPointer(scores)))
     }
 
     /// Scores that a hyperbolic tangent keeps between the negative cap and the cap.

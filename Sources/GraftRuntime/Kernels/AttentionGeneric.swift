@@ -65,6 +65,62 @@ extension AttentionProblem {
     }
 }
 
+extension AttentionProblem {
+    /// The scaled products of all queries with all keys, in the precision of a type.
+    func multiplyKeys<T: RealNumber>(into scores: UnsafeMutablePointer<T>) {
+        let groups = queryHeads / keyHeads
+        Parallel.forEachRange(batch * queryHeads * queries, grain: max(1, 8192 / max(1, keys * size))) { range in
+            for row in range {
+                let (sample, head) = (row / queries / queryHeads, row / queries % queryHeads)
+                let from = q.row(T.self, sample, head, row % queries)
+                for key in 0..<keys {
+                    let other = k.row(T.self, sample, head / groups, key)
+                    var sum: T = 0
+                    for index in 0..<size { sum += from[index] * other[index] }
+                    scores[row * keys + key] = sum * T(scale)
+                }
+            }
+        }
+    }
+
+    /// The products of all weights with all values, in the precision of a type.
+    func multiplyValues<T: RealNumber>(_ weights: UnsafePointer<T>) {
+        let groups = queryHeads / keyHeads
+        Parallel.forEachRange(batch * queryHeads * queries, grain: max(1, 8192 / max(1, keys * valueSize))) { range in
+            for row in range {
+                let (sample, head) = (row / queries / queryHeads, row / queries % queryHeads)
+                let out = y.row(T.self, sample, head, row % queries)
+                out.update(repeating: 0, count: valueSize)
+                for key in 0..<keys {
+                    let (weight, value) = (weights[row * keys + key], v.row(T.self, sample, head / groups, key))
+                    for index in 0..<valueSize { out[index] += weight * value[index] }
+                }
+            }
+        }
+    }
+
+    /// The softmax of rows in the precision of a type, in place; rows that are masked throughout become zero.
+    static func normalize<T: RealNumber>(_ scores: UnsafeMutablePointer<T>, rows: Int, length: Int) {
+        Parallel.forEachRange(rows, grain: max(1, 2048 / max(1, length))) { range in
+            for row in range {
+                let values = scores + row * length
+                var largest = -T.infinity
+                for index in 0..<length where values[index] > largest { largest = values[index] }
+                guard largest > -.infinity else {
+                    values.update(repeating: 0, count: length)
+                    continue
+                }
+                var sum: T = 0
+                for index in 0..<length {
+                    values[index] = (values[index] - largest).exponential
+                    sum += values[index]
+                }
+                for index in 0..<length { values[index] /= sum }
+            }
+        }
+    }
+}
+
 extension HeadRows {
     /// Where a row starts.
     @inline(__always) func row<T>(_ type: T.Type, _ batch: Int, _ head: Int, _ row: Int) -> UnsafeMutablePointer<T> {
