@@ -46,6 +46,7 @@ let package = Package(
         .systemLibrary(name: "CWebP", pkgConfig: "libwebp", providers: [.apt(["libwebp-dev"])]),
         .target(name: "CPNG", linkerSettings: [.linkedLibrary("png")]),
         .target(name: "COneDNN", linkerSettings: [.linkedLibrary("dnnl")]),
+        .target(name: "CRE2", linkerSettings: [.linkedLibrary("re2")]),
         .target(name: "COnnxProto", dependencies: ["CProtobufC"]),
         .target(name: "CNumerics"),
 
@@ -58,7 +59,7 @@ let package = Package(
         swift("GraftKeras", ["GraftIR", "GraftCore", "GraftWeights", "GraftHDF5"]),
         swift("GraftSurgery", ["GraftIR", "GraftCore"]),
         swift("GraftAutodiff", ["GraftIR", "GraftCore"]),
-        swift("GraftRuntime", ["GraftIR", "GraftCore", "COneDNN", "CNumerics"]),
+        swift("GraftRuntime", ["GraftIR", "GraftCore", "COneDNN", "CRE2", "CNumerics"]),
         swift(
             "GraftData",
             ["GraftIR", "GraftCore", "GraftWeights", "CTurboJPEG", "CPNG", "CWebP", "CNumerics"]),
@@ -112,5 +113,6 @@ let package = Package(
         tests("GraftFormatsTests", ["GraftFormats", "GraftONNX", "GraftKeras", "GraftIR", "GraftCore"]),
         tests("GraftReportTests", ["GraftReport", "GraftTraining", "GraftIR", "GraftCore"]),
     ],
-    swiftLanguageModes: [.v6]
+    swiftLanguageModes: [.v6],
+    cxxLanguageStandard: .cxx17
 )

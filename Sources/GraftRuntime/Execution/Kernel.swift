@@ -90,13 +90,13 @@ package struct KernelNode {
     /// The node's name, for messages.
     package let name: String
     /// The operator.
-    package let op: OperatorName
+    package internal(set) var op: OperatorName
     /// The version of the operator's domain that the model imports.
     package let opset: Int
     /// The settings.
     package let attributes: Attributes
     /// What the kernel applies to its first output, in order.
-    package let postOperations: [PostOperation]
+    package internal(set) var postOperations: [PostOperation]
     /// Whether the result shall lie in blocks of channels.
     package let prefersBlocks: Bool
     /// How the plan is made.
@@ -105,7 +105,9 @@ package struct KernelNode {
     package let inputTypes: [ValueType?]
     private let inputs: [Bool]
     private let outputs: [Bool]
-    private let constants: [RuntimeValue?]
+    let constants: [RuntimeValue?]
+    /// Where the node comes from, for a node that has bodies.
+    let scope: PlanScope?
     let claims = Claims()
 
     /// The constants that the kernel keeps in a form of its own.
@@ -122,6 +124,7 @@ package struct KernelNode {
         outputs = node.outputs.map { $0 != nil }
         self.options = options
         self.constants = constants
+        scope = node.scope
         inputTypes = types
     }
 

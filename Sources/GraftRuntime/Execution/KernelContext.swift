@@ -88,6 +88,13 @@ package final class KernelContext {
         inputs.indices.contains(index) ? inputs[index]?.elementType : nil
     }
 
+    /// Moves an input of any kind out of the context, so that what is not shared may be changed in place.
+    package func take(_ index: Int) throws -> RuntimeValue {
+        let taken = try value(index)
+        inputs[index] = nil
+        return taken
+    }
+
     /// An input in row-major order or with its channels last.
     package func input(_ index: Int) throws -> RuntimeTensor {
         guard case .tensor(let tensor) = try value(index) else {

@@ -51,7 +51,13 @@ enum ElementwiseKernels: KernelFamily {
                     case let type: throw KernelFailure("elements of type \(type.name)")
                     }
                 },
-                .function("PRelu", widens: true) { context in
+                .function("PRelu", widens: true, prepare: { $0.opset < 7 }) { hasChannelSlopes, context in
+                    // Before opset 7 the slopes are those of the channels, whatever follows the channel axis.
+                    let axes = hasChannelSlopes ? try context.input(0).rank - 2 : 0
+                    if axes > 0, try context.input(1).rank == 1 {
+                        let slopes = try context.plain(1)
+                        context.replaceInput(1, slopes.viewed(slopes.shape + Array(repeating: 1, count: axes)))
+                    }
                     let (tensors, walk) = try context.broadcast([0, 1])
                     guard tensors.allSatisfy({ $0.elementType == .float32 }) else {
                         throw KernelFailure("elements of type \(tensors[0].elementType.name)")

@@ -12,8 +12,10 @@ struct RunCommand: ParsableCommand {
         commandName: "run",
         abstract: "Run a model on arrays: NPZ in, NPZ out.",
         discussion: """
-            The arrays of --inputs are named after the model's inputs, those of --outputs after its outputs. A node that
-            cannot run is named before anything runs.
+            The arrays of --inputs are named after the model's inputs, those of --outputs after its outputs. The elements
+            of a sequence are named name.0, name.1 and so on; a sequence without arrays is empty. An optional value that
+            is absent has no array. A map is name.keys and name.values. Texts are arrays of type U. A node that cannot run
+            is named before anything runs.
 
               graft run model.onnx --inputs in.npz --outputs out.npz
               graft run model.onnx --random 1 --outputs out.npz --profile
@@ -67,15 +69,15 @@ struct RunCommand: ParsableCommand {
         var options = PlanOptions()
         options.allowsBF16 = precision == .bf16
         let plan = try Plan(source, options: options)
-        let given: [String: Tensor]
+        let given: [String: ModelValue]
         if let inputs {
-            given = Dictionary(uniqueKeysWithValues: try NPZ.read(path: inputs, limits: limits).map { ($0, $1) })
+            given = try NamedArrays.values(for: plan.inputs, from: NPZ.read(path: inputs, limits: limits))
         } else {
-            given = try ProbeInputs.make(for: source, seed: random ?? 0, batch: batch)
+            given = try ProbeInputs.make(for: source, seed: random ?? 0, batch: batch).mapValues { .tensor($0) }
         }
         let session = try Session(plan)
         var times: [Double] = []
-        var results: [String: Tensor] = [:]
+        var results: [String: ModelValue] = [:]
         func runOnce() throws {
             let start = Progress.now()
             results = try session.run(given)
@@ -92,8 +94,11 @@ struct RunCommand: ParsableCommand {
             while times.count <= `repeat` || Progress.now() < end { try runOnce() }
             processor = (Progress.processorTime() - used) / Double(max(times.count - 1, 1))
         }
-        let named = OrderedDictionary(
-            uniqueKeysWithValues: plan.outputs.compactMap { port in results[port.name].map { (port.name, $0) } })
+        var named: OrderedDictionary<String, Tensor> = [:]
+        for port in plan.outputs {
+            guard let value = results[port.name] else { continue }
+            named.merge(NamedArrays.arrays(port.name, value)) { _, new in new }
+        }
         if let outputs { try NPZ.write(named, to: outputs) }
         try report(named, times: times, processor: processor, session: session)
     }
