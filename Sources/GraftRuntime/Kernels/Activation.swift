@@ -50,11 +50,16 @@ enum ActivationKernels: KernelFamily {
 
 /// Applies an element-wise function; the memory order does not matter to it.
 final class ElementwiseKernel: Kernel {
+    private let activation: Activation
     private let runner: ElementwiseRunner
 
-    init(_ activation: Activation) { runner = ElementwiseRunner(activation) }
+    init(_ activation: Activation) {
+        self.activation = activation
+        runner = ElementwiseRunner(activation)
+    }
 
     func run(_ context: KernelContext) throws {
+        if try PreciseActivations.run(activation, context) { return }
         let (shape, layout) = try { (try context.input(0).shape, try context.input(0).layout) }()
         guard try context.input(0).elementType == .float32 else {
             throw KernelFailure("elements of type \(try context.input(0).elementType.name)")
