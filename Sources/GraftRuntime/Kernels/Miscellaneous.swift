@@ -2,29 +2,10 @@ import COneDNN
 import GraftCore
 import GraftIR
 
-/// Dropout for inference, LRN, Pow and Mod.
+/// LRN, Pow and Mod.
 enum MiscellaneousKernels: KernelFamily {
     static var definitions: [KernelDefinition] {
         [
-            .function(
-                "Dropout",
-                prepare: { node in
-                    if node.opset < 7, node.attributes.int("is_test") ?? 0 == 0, node.opset < 6 {
-                        throw KernelFailure("training mode of opset \(node.opset)")
-                    }
-                },
-                run: { _, context in
-                    if context.has(2), try context.plain(2, .bool).typed(UInt8.self).pointee != 0 {
-                        let ratio = context.has(1) ? try context.numbers(1).first ?? 0.5 : 0.5
-                        guard ratio == 0 else {
-                            throw KernelFailure("training mode; it is computed by Dropout of \(graftDomain)")
-                        }
-                    }
-                    let x = try context.input(0)
-                    context.set(0, x)
-                    let mask = try context.output(1, .bool, x.shape, layout: x.layout)
-                    mask.typed(UInt8.self).update(repeating: 1, count: mask.count)
-                }),
             KernelDefinition("LRN", widens: true) { LocalResponseKernel($0) },
             .function("Pow", prepare: { LegacyAxis($0) }, run: { try powerKernel($1, $0) }),
             .function("Mod", prepare: { $0.attributes.int("fmod") ?? 0 != 0 }, run: { try modulo($1, truncates: $0) }),
