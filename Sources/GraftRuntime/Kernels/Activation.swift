@@ -50,15 +50,18 @@ enum ActivationKernels: KernelFamily {
 
 /// Applies an element-wise function; the memory order does not matter to it.
 final class ElementwiseKernel: Kernel {
+    private let activation: Activation
     private let runner: ElementwiseRunner
     private let keepsZero: Bool
 
     init(_ activation: Activation) {
+        self.activation = activation
         runner = ElementwiseRunner(activation)
         keepsZero = activation.keepsZero
     }
 
     func run(_ context: KernelContext) throws {
+        if try PreciseActivations.run(activation, context) { return }
         // Channels that fill up a block must stay zeros.
         if !keepsZero, context.isBlocked(0) { _ = try context.input(0) }
         let (shape, layout) = try { (try context.anyOrder(0).shape, try context.anyOrder(0).layout) }()

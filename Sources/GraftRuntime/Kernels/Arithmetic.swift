@@ -38,13 +38,22 @@ enum ArithmeticKernels: KernelFamily {
                 }
             }
             if isMean, case .tensor(let sum)? = context.output(at: 0) {
-                guard sum.elementType == .float32 else { throw KernelFailure("the mean of \(sum.elementType.name)") }
-                let values = sum.floats
-                Parallel.forEachRange(sum.count, grain: 16384) { range in
-                    for index in range { values[index] /= Float(count) }
+                switch sum.elementType {
+                case .float32: divide(sum.floats, sum.count, by: Float(count))
+                case .float64: divide(sum.typed(Double.self), sum.count, by: Double(count))
+                case let type: throw KernelFailure("the mean of \(type.name)")
                 }
             }
         }
+    }
+}
+
+/// Divides numbers in place.
+private func divide<T: BinaryFloatingPoint & BitwiseCopyable>(
+    _ values: UnsafeMutablePointer<T>, _ count: Int, by divisor: T
+) {
+    Parallel.forEachRange(count, grain: 16384) { range in
+        for index in range { values[index] /= divisor }
     }
 }
 

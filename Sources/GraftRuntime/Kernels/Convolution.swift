@@ -58,12 +58,14 @@ struct ConvolutionShape: Equatable {
             let full = strides[axis] * (x[axis + 2] - 1) + extra[axis] + (kernel[axis] - 1) * dilations[axis] + 1
             if let wanted = outputShape, wanted.count >= rank {
                 let size = wanted[wanted.count - rank + axis]
-                let total = full - size
+                // A result that is larger than what the window reaches ends with what no window adds to.
+                let total = max(0, full - size)
                 begin.append(attributes.autoPad == .sameUpper ? total / 2 : total - total / 2)
                 output.append(size)
             } else if attributes.autoPad == .sameUpper || attributes.autoPad == .sameLower {
                 let size = x[axis + 2] * strides[axis]
-                let total = full - size
+                // A result that is larger than what the window reaches ends with what no window adds to.
+                let total = max(0, full - size)
                 begin.append(attributes.autoPad == .sameUpper ? total / 2 : total - total / 2)
                 output.append(size)
             } else {
