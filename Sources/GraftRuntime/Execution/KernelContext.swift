@@ -195,7 +195,9 @@ package final class KernelContext {
     package func temporary(
         _ type: ElementType, _ shape: [Int], layout: Layout = .rowMajor
     ) throws -> RuntimeTensor {
-        guard let count = Checked.product(shape), let bytes = type.byteCount(elements: count), type != .string else {
+        guard let count = Checked.product(shape), let bytes = type.byteCount(elements: count), type != .string,
+            Checked.isPossible(shape)
+        else {
             throw KernelFailure("a result of shape \(shape) is not possible")
         }
         let buffer = try arena.allocate(bytes)
