@@ -221,7 +221,7 @@ package final class KernelContext {
         _ type: ElementType, _ shape: [Int], layout: Layout = .rowMajor
     ) throws -> RuntimeTensor {
         guard let count = Self.storedCount(shape, layout), let bytes = type.byteCount(elements: count),
-            type != .string
+            type != .string, Checked.isPossible(shape)
         else {
             throw KernelFailure("a result of shape \(shape) is not possible")
         }

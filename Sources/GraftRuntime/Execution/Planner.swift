@@ -16,8 +16,6 @@ struct Planner {
     private(set) var initialValues: [Tensor] = []
     let arena = Arena()
     private var slots: [ValueID: Int] = [:]
-    /// How many bodies were put in the place of nodes.
-    var splices = 0
 
     /// The passes, in order; a new file in `Fusion/` adds its line here.
     static var passes: [any PlanPass.Type] {
@@ -105,7 +103,7 @@ struct Planner {
         let value = source[id]
         let isGiven = options.inputs?.contains(id) ?? false
         var constant: RuntimeValue?
-        if let tensor = value.tensor, !options.persistent.contains(id), !isGiven {
+        if !options.persistent.contains(id), !isGiven, let tensor = try? value.storedTensor() {
             constant = try? RuntimeValue(tensor)
         }
         constant = constant ?? captured[id]?.constant
