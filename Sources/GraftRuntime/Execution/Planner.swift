@@ -126,7 +126,7 @@ struct Planner {
             node, constants: node.inputs.map { $0.flatMap { graph.constants[$0] } },
             types: node.inputs.map { $0.flatMap { graph.types[$0] } }, options: options)
         let kernel = try definition.make(description)
-        return (definition.widens ? WideningKernel(kernel) : kernel, description.claims.taken)
+        return (definition.adapted(kernel), description.claims.taken)
     }
 
     /// Runs every node whose inputs are all constants, and keeps what it makes.
@@ -143,7 +143,7 @@ struct Planner {
                 node, constants: node.inputs.map { _ in nil },
                 types: node.inputs.map { $0.flatMap { graph.types[$0] } }, options: options)
             guard let made = try? definition.make(description) else { continue }
-            let kernel: any Kernel = definition.widens ? WideningKernel(made) : made
+            let kernel = definition.adapted(made)
             context.begin(outputs: node.outputs.count)
             defer { context.end() }
             var inputBytes = 0
@@ -172,7 +172,8 @@ struct Planner {
                 }
             }
             // What a few numbers expand to is cheaper to make again than to keep.
-            guard outputBytes <= max(1 << 20, 2 * inputBytes) else { continue }
+            let isQuantized = node.op.type == "DequantizeLinear"
+            guard outputBytes <= max(1 << 20, (isQuantized ? 16 : 2) * inputBytes) else { continue }
             for (slot, value) in results { graph.constants[slot] = value }
             graph.nodes[index] = nil
         }

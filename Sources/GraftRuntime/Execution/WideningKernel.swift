@@ -67,4 +67,13 @@ enum BFloat16 {
         if bits & 0x7FFF_FFFF > 0x7F80_0000 { return UInt16(truncatingIfNeeded: bits >> 16) | 0x40 }
         return UInt16(truncatingIfNeeded: (bits &+ 0x7FFF &+ (bits >> 16 & 1)) >> 16)
     }
+
+    /// The bits of a 64-bit number rounded to nearest even, once.
+    @inline(__always) static func rounded(_ value: Double) -> UInt16 {
+        let single = Float(value)
+        guard single.isFinite, Double(single) != value else { return rounded(single.bitPattern) }
+        // A float32 that is not exact gets an odd last bit: rounding it again then goes the way of the exact number.
+        let below = abs(Double(single)) < abs(value) ? single.bitPattern : single.bitPattern &- 1
+        return rounded(below | 1)
+    }
 }
