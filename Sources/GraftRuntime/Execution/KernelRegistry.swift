@@ -22,6 +22,8 @@ package enum KernelRegistry {
             ElementwiseKernels.self,
             GatherGradientKernels.self,
             GatherKernels.self,
+            IntegerConvolutionKernels.self,
+            IntegerMatMulKernels.self,
             MatrixProductKernels.self,
             MiscellaneousKernels.self,
             MovementKernels.self,
