@@ -126,7 +126,7 @@ struct Planner {
             node, constants: node.inputs.map { $0.flatMap { graph.constants[$0] } },
             types: node.inputs.map { $0.flatMap { graph.types[$0] } }, options: options)
         let kernel = try definition.make(description)
-        return (definition.adapted(kernel), description.claims.taken)
+        return (definition.adapted(kernel, description), description.claims.taken)
     }
 
     /// Runs every node whose inputs are all constants, and keeps what it makes.
@@ -143,7 +143,7 @@ struct Planner {
                 node, constants: node.inputs.map { _ in nil },
                 types: node.inputs.map { $0.flatMap { graph.types[$0] } }, options: options)
             guard let made = try? definition.make(description) else { continue }
-            let kernel = definition.adapted(made)
+            let kernel = definition.adapted(made, description)
             context.begin(outputs: node.outputs.count)
             defer { context.end() }
             var inputBytes = 0

@@ -34,8 +34,10 @@ final class UnpackingKernel: Kernel {
 
 extension KernelDefinition {
     /// A kernel behind the conversions of elements that it needs.
-    func adapted(_ kernel: any Kernel) -> any Kernel {
-        let widened = widens ? WideningKernel(kernel) : kernel
+    func adapted(_ kernel: any Kernel, _ node: KernelNode) -> any Kernel {
+        guard op.domain.isEmpty || op.domain == graftDomain else { return widens ? WideningKernel(kernel) : kernel }
+        let wide = WideKernel(kernel, node) ?? kernel
+        let widened = widens ? WideningKernel(wide) : wide
         return op.domain.isEmpty && UnpackingKernel.operators.contains(op.type) ? UnpackingKernel(widened) : widened
     }
 }

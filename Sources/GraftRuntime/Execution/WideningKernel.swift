@@ -9,16 +9,16 @@ final class WideningKernel: Kernel {
     init(_ inner: any Kernel) { self.inner = inner }
 
     func run(_ context: KernelContext) throws {
-        var narrow: ElementType?
+        // The first floating-point operand says what the results are; scales and the like may have another type.
+        var first: ElementType?
         for index in 0..<context.inputCount {
-            guard context.has(index), case .tensor(let tensor) = try context.value(index),
-                tensor.elementType == .float16 || tensor.elementType == .bfloat16
-            else { continue }
-            narrow = narrow ?? tensor.elementType
+            guard context.has(index), case .tensor(let tensor) = try context.value(index) else { continue }
+            if tensor.elementType.isFloatingPoint { first = first ?? tensor.elementType }
+            guard tensor.elementType == .float16 || tensor.elementType == .bfloat16 else { continue }
             context.replaceInput(index, try context.converted(tensor, .float32))
         }
         try inner.run(context)
-        guard let narrow else { return }
+        guard let narrow = first, narrow == .float16 || narrow == .bfloat16 else { return }
         for index in 0..<context.outputCount {
             guard case .tensor(let tensor)? = context.output(at: index), tensor.elementType == .float32 else {
                 continue

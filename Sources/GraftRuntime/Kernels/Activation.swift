@@ -99,6 +99,9 @@ func applyPostOperations(_ operations: [PostOperation], _ context: KernelContext
         guard case .tensor(let tensor)? = context.output(at: 0) else { return }
         switch operation {
         case .activation(let activation):
+            guard tensor.elementType == .float32 else {
+                throw KernelFailure("an activation of elements of type \(tensor.elementType.name)")
+            }
             try ElementwiseRunner(activation).run(tensor.pointer, tensor.pointer, tensor.count, context.arena)
         case .add(let input):
             context.append(.tensor(tensor), version: 0)

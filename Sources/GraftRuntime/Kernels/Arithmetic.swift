@@ -37,6 +37,10 @@ enum ArithmeticKernels: KernelFamily {
                 }
             }
             if isMean, case .tensor(let sum)? = context.output(at: 0) {
+                if sum.elementType == .float64 {
+                    for index in 0..<sum.count { sum.typed(Double.self)[index] /= Double(count) }
+                    return
+                }
                 guard sum.elementType == .float32 else { throw KernelFailure("the mean of \(sum.elementType.name)") }
                 let values = sum.floats
                 Parallel.forEachRange(sum.count, grain: 16384) { range in

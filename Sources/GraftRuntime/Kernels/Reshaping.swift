@@ -163,6 +163,10 @@ enum ReshapingKernels: KernelFamily {
         case .float64: try range(Double.self, type, context) { start, step, index in start + Double(index) * step }
         case .int64: try range(Int64.self, type, context) { start, step, index in start &+ Int64(index) &* step }
         case .int32: try range(Int32.self, type, context) { start, step, index in start &+ Int32(index) &* step }
+        case .float16, .bfloat16:
+            for index in 0..<3 { context.replaceInput(index, try context.cast(context.plain(index), .float32)) }
+            try range(Float.self, .float32, context) { start, step, index in start + Float(index) * step }
+            if case .tensor(let y)? = context.output(at: 0) { context.set(0, try context.cast(y, type)) }
         case .int16: try range(Int16.self, type, context) { start, step, index in start &+ Int16(index) &* step }
         default: throw KernelFailure("elements of type \(type.name)")
         }

@@ -5,8 +5,9 @@ import GraftIR
 import Glibc
 #endif
 
-/// Operators of com.microsoft that sum over bytes: pooling and softmax. They compute in 32-bit floating point, as
-/// onnxruntime's kernels do.
+/// Operators of com.microsoft that sum over bytes: pooling and softmax.
+///
+/// They compute in 32-bit floating point, as onnxruntime's kernels do.
 enum QuantizedReductionKernels: KernelFamily {
     private static let domain = "com.microsoft"
 

@@ -1,0 +1,109 @@
+import GraftCore
+import GraftIR
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// Element-wise functions on numbers that oneDNN has no kernels for: float64, and integers where ONNX allows them.
+enum WideElementwise {
+    /// The function of an operator on float64; nil for another operator.
+    static func function(_ node: KernelNode) -> ((Double) -> Double)? {
+        func number(_ name: String, _ otherwise: Double) -> Double {
+            node.attributes.float(name).map { Double($0) } ?? otherwise
+        }
+        switch node.op.type {
+        case "Exp": return { exp($0) }
+        case "Log": return { log($0) }
+        case "Sqrt": return { $0.squareRoot() }
+        case "Sigmoid": return { logistic($0) }
+        case "Tanh": return { tanh($0) }
+        case "Softplus": return { softplus($0) }
+        case "Mish": return { $0 * tanh(softplus($0)) }
+        case "HardSwish": return { $0 * min(max($0 / 6 + 0.5, 0), 1) }
+        case "LeakyRelu":
+            let alpha = number("alpha", 0.01)
+            return { $0 < 0 ? alpha * $0 : $0 }
+        case "ThresholdedRelu":
+            let alpha = number("alpha", 1)
+            return { $0 > alpha ? $0 : 0 }
+        case "Elu":
+            let alpha = number("alpha", 1)
+            return { $0 < 0 ? alpha * expm1($0) : $0 }
+        case "Celu":
+            let alpha = number("alpha", 1)
+            return { max(0, $0) + min(0, alpha * expm1($0 / alpha)) }
+        case "Selu":
+            let alpha = number("alpha", 1.67326319217681884765625)
+            let gamma = number("gamma", 1.05070102214813232421875)
+            return { gamma * ($0 > 0 ? $0 : alpha * expm1($0)) }
+        case "HardSigmoid":
+            let (alpha, beta) = (number("alpha", Double(Float(0.2))), number("beta", 0.5))
+            return { min(max(alpha * $0 + beta, 0), 1) }
+        case "Swish":
+            let alpha = number("alpha", 1)
+            return { $0 * logistic(alpha * $0) }
+        case "Gelu":
+            if node.attributes.string("approximate") == "tanh" {
+                return { $0 / 2 * (1 + tanh((2 / Double.pi).squareRoot() * ($0 + 0.044715 * $0 * $0 * $0))) }
+            }
+            return { $0 / 2 * (1 + erf($0 / 2.0.squareRoot())) }
+        case "Shrink":
+            let (lambda, bias) = (number("lambd", 0.5), number("bias", 0))
+            return { $0 < -lambda ? $0 + bias : $0 > lambda ? $0 - bias : 0 }
+        default: return nil
+        }
+    }
+
+    private static func logistic(_ x: Double) -> Double { 1 / (1 + exp(-x)) }
+    private static func softplus(_ x: Double) -> Double { max(x, 0) + log1p(exp(-abs(x))) }
+
+    /// Runs a function of one operand on float64 or, through it, on integers: those of at most 32 bits exactly.
+    static func map(_ context: KernelContext, _ function: (Double) -> Double) throws {
+        let type = try context.input(0).elementType
+        let x = try context.cast(context.input(0), .float64)
+        let y = try context.temporary(.float64, x.shape, layout: x.layout)
+        let (source, target) = (x.typed(Double.self), y.typed(Double.self))
+        Parallel.forEachRange(x.count, grain: 4096) { range in
+            for index in range { target[index] = function(source[index]) }
+        }
+        context.set(0, try context.cast(y, type))
+    }
+
+    /// Relu on float64 and signed integers.
+    static func relu(_ context: KernelContext) throws {
+        switch try context.input(0).elementType {
+        case .float64: try ElementwiseKernels.map(Double.self, context) { $0 > 0 || $0.isNaN ? $0 : 0 }
+        case .int8: try ElementwiseKernels.map(Int8.self, context) { max($0, 0) }
+        case .int16: try ElementwiseKernels.map(Int16.self, context) { max($0, 0) }
+        case .int32: try ElementwiseKernels.map(Int32.self, context) { max($0, 0) }
+        case .int64: try ElementwiseKernels.map(Int64.self, context) { max($0, 0) }
+        case let type: throw KernelFailure("elements of type \(type.name)")
+        }
+    }
+
+    /// PRelu on float64 and integers.
+    static func prelu(_ context: KernelContext) throws {
+        switch try context.input(0).elementType {
+        case .float64: try prelu(Double.self, context) { $0 < 0 ? $0 * $1 : $0 }
+        case .int32: try prelu(Int32.self, context) { $0 < 0 ? $0 &* $1 : $0 }
+        case .int64: try prelu(Int64.self, context) { $0 < 0 ? $0 &* $1 : $0 }
+        case .uint32, .uint64: context.set(0, try context.input(0))
+        case let type: throw KernelFailure("elements of type \(type.name)")
+        }
+    }
+
+    @inline(__always)
+    private static func prelu<T: TensorElement>(
+        _ type: T.Type, _ context: KernelContext, _ function: (T, T) -> T
+    ) throws {
+        guard try context.input(1).elementType == T.elementType else {
+            throw KernelFailure("operands of different types")
+        }
+        let (tensors, walk) = try context.broadcast([0, 1])
+        let y = try context.output(0, T.elementType, walk.shape, layout: walk.layout)
+        combine(
+            walk, UnsafePointer(tensors[0].typed(T.self)), UnsafePointer(tensors[1].typed(T.self)), y.typed(T.self),
+            function)
+    }
+}
