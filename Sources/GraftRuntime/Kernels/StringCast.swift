@@ -8,12 +8,10 @@ enum StringCast {
     static func parse(_ texts: StringTensor, _ settings: CastSettings, _ context: KernelContext) throws -> RuntimeTensor
     {
         let words = texts.elements.map { String(decoding: $0, as: UTF8.self).trimmed }
-        if settings.type.isInteger || settings.type == .bool {
-            if let whole = wholeNumbers(words) {
-                let parsed = try context.temporary(.int64, texts.shape)
-                for (index, value) in whole.enumerated() { parsed.int64s[index] = value }
-                return try converted(parsed, settings, context)
-            }
+        if settings.type.isInteger {
+            let parsed = try context.temporary(.int64, texts.shape)
+            for (index, word) in words.enumerated() { parsed.int64s[index] = try wholeNumber(word) }
+            return try converted(parsed, settings, context)
         }
         let parsed = try context.temporary(.float64, texts.shape)
         let target = parsed.typed(Double.self)
@@ -34,19 +32,12 @@ enum StringCast {
             ? try context.castSmall(tensor, settings) : try context.cast(tensor, settings.type)
     }
 
-    private static func wholeNumbers(_ words: [String]) -> [Int64]? {
-        var result: [Int64] = []
-        result.reserveCapacity(words.count)
-        for word in words {
-            if let value = Int64(word) {
-                result.append(value)
-            } else if let value = UInt64(word) {
-                result.append(Int64(bitPattern: value))
-            } else {
-                return nil
-            }
-        }
-        return result
+    /// The integer part of a number; the bits of one that only an unsigned integer holds.
+    private static func wholeNumber(_ word: String) throws -> Int64 {
+        if let value = Int64(word) { return value }
+        if let value = UInt64(word) { return Int64(bitPattern: value) }
+        let value = try number(word).rounded(.towardZero)
+        return Int64(exactly: value) ?? (value.isNaN ? 0 : value < 0 ? .min : .max)
     }
 
     private static func number(_ word: String) throws -> Double {
@@ -54,6 +45,8 @@ enum StringCast {
         case "inf", "+inf", "infinity", "+infinity": return .infinity
         case "-inf", "-infinity": return -.infinity
         case "nan", "+nan", "-nan": return .nan
+        case "true": return 1
+        case "false": return 0
         default:
             guard let value = Double(word) else {
                 throw KernelFailure("the text \"\(word.prefix(40))\" is no number")
