@@ -126,7 +126,7 @@ struct Planner {
             node, constants: node.inputs.map { $0.flatMap { graph.constants[$0] } },
             types: node.inputs.map { $0.flatMap { graph.types[$0] } }, options: options)
         let kernel = try definition.make(description)
-        return (definition.adapted(kernel, description), description.claims.taken)
+        return (try definition.adapted(kernel, description), description.claims.taken)
     }
 
     /// Runs every node whose inputs are all constants, and keeps what it makes.
@@ -142,8 +142,9 @@ struct Planner {
             let description = KernelNode(
                 node, constants: node.inputs.map { _ in nil },
                 types: node.inputs.map { $0.flatMap { graph.types[$0] } }, options: options)
-            guard let made = try? definition.make(description) else { continue }
-            let kernel = definition.adapted(made, description)
+            guard let made = try? definition.make(description),
+                let kernel = try? definition.adapted(made, description)
+            else { continue }
             context.begin(outputs: node.outputs.count)
             defer { context.end() }
             var inputBytes = 0

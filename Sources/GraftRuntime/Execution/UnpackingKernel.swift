@@ -34,9 +34,9 @@ final class UnpackingKernel: Kernel {
 
 extension KernelDefinition {
     /// A kernel behind the conversions of elements that it needs.
-    func adapted(_ kernel: any Kernel, _ node: KernelNode) -> any Kernel {
+    func adapted(_ kernel: any Kernel, _ node: KernelNode) throws -> any Kernel {
         guard op.domain.isEmpty || op.domain == graftDomain else { return widens ? WideningKernel(kernel) : kernel }
-        let wide = WideKernel(kernel, node) ?? kernel
+        let wide = try WideKernel(kernel, node) ?? kernel
         let widened = widens ? WideningKernel(wide) : wide
         return op.domain.isEmpty && UnpackingKernel.operators.contains(op.type) ? UnpackingKernel(widened) : widened
     }

@@ -5,6 +5,7 @@ import GraftCore
 /// after.
 final class WideningKernel: Kernel {
     private let inner: any Kernel
+    private var kept: [Int: (version: Int, tensor: RuntimeTensor)] = [:]
 
     init(_ inner: any Kernel) { self.inner = inner }
 
@@ -15,7 +16,7 @@ final class WideningKernel: Kernel {
             guard context.has(index), case .tensor(let tensor) = try context.value(index) else { continue }
             if tensor.elementType.isFloatingPoint { first = first ?? tensor.elementType }
             guard tensor.elementType == .float16 || tensor.elementType == .bfloat16 else { continue }
-            context.replaceInput(index, try context.converted(tensor, .float32))
+            context.replaceInput(index, try widened(tensor, index, context))
         }
         try inner.run(context)
         guard let narrow = first, narrow == .float16 || narrow == .bfloat16 else { return }
@@ -25,6 +26,15 @@ final class WideningKernel: Kernel {
             }
             context.set(index, try context.converted(tensor, narrow))
         }
+    }
+
+    /// An operand in 32 bits; one that is the same in the next run is converted once.
+    private func widened(_ tensor: RuntimeTensor, _ index: Int, _ context: KernelContext) throws -> RuntimeTensor {
+        guard let version = context.version(index) else { return try context.converted(tensor, .float32) }
+        if let found = kept[index], found.version == version { return found.tensor }
+        let result = try context.converted(tensor, .float32)
+        kept[index] = (version, result)
+        return result
     }
 }
 

@@ -100,7 +100,8 @@ func applyPostOperations(_ operations: [PostOperation], _ context: KernelContext
         switch operation {
         case .activation(let activation):
             guard tensor.elementType == .float32 else {
-                throw KernelFailure("an activation of elements of type \(tensor.elementType.name)")
+                context.set(0, try WideElementwise.applied(activation, tensor, context))
+                continue
             }
             try ElementwiseRunner(activation).run(tensor.pointer, tensor.pointer, tensor.count, context.arena)
         case .add(let input):

@@ -131,7 +131,8 @@ final class ConvolutionKernel: Kernel {
         outputShape = node.attributes.ints("output_shape")
         postOperations = node.postOperations
         allowsBF16 = node.options.allowsBF16
-        constantTensor = node.takeConstant(1)
+        // Narrower weights are converted before the kernel sees them; wider ones are another kernel's.
+        if node.constant(1)?.elementType == .float32 { constantTensor = node.takeConstant(1) }
         constantShape = constantTensor?.shape
     }
 

@@ -1,3 +1,4 @@
+import COneDNN
 import GraftCore
 import GraftIR
 
@@ -45,9 +46,9 @@ enum WideElementwise {
             return { $0 * logistic(alpha * $0) }
         case "Gelu":
             if node.attributes.string("approximate") == "tanh" {
-                return { $0 / 2 * (1 + tanh((2 / Double.pi).squareRoot() * ($0 + 0.044715 * $0 * $0 * $0))) }
+                return { geluTanh($0) }
             }
-            return { $0 / 2 * (1 + erf($0 / 2.0.squareRoot())) }
+            return { gelu($0) }
         case "Shrink":
             let (lambda, bias) = (number("lambd", 0.5), number("bias", 0))
             return { $0 < -lambda ? $0 + bias : $0 > lambda ? $0 - bias : 0 }
@@ -55,19 +56,53 @@ enum WideElementwise {
         }
     }
 
+    private static func gelu(_ x: Double) -> Double { x / 2 * (1 + erf(x / 2.0.squareRoot())) }
+    private static func geluTanh(_ x: Double) -> Double {
+        x / 2 * (1 + tanh((2 / Double.pi).squareRoot() * (x + 0.044715 * x * x * x)))
+    }
     private static func logistic(_ x: Double) -> Double { 1 / (1 + exp(-x)) }
     private static func softplus(_ x: Double) -> Double { max(x, 0) + log1p(exp(-abs(x))) }
 
     /// Runs a function of one operand on float64 or, through it, on integers: those of at most 32 bits exactly.
     static func map(_ context: KernelContext, _ function: (Double) -> Double) throws {
-        let type = try context.input(0).elementType
-        let x = try context.cast(context.input(0), .float64)
+        context.set(0, try mapped(context.input(0), context, function))
+    }
+
+    private static func mapped(
+        _ tensor: RuntimeTensor, _ context: KernelContext, _ function: (Double) -> Double
+    ) throws -> RuntimeTensor {
+        let x = try context.cast(tensor, .float64)
         let y = try context.temporary(.float64, x.shape, layout: x.layout)
         let (source, target) = (x.typed(Double.self), y.typed(Double.self))
         Parallel.forEachRange(x.count, grain: 4096) { range in
             for index in range { target[index] = function(source[index]) }
         }
-        context.set(0, try context.cast(y, type))
+        return try context.cast(y, tensor.elementType)
+    }
+
+    /// What a fused activation makes of a tensor that is not float32.
+    static func applied(
+        _ activation: Activation, _ tensor: RuntimeTensor, _ context: KernelContext
+    ) throws -> RuntimeTensor {
+        let (alpha, beta) = (Double(activation.alpha), Double(activation.beta))
+        func run(_ function: (Double) -> Double) throws -> RuntimeTensor { try mapped(tensor, context, function) }
+        switch activation.algorithm {
+        case GDNN_RELU: return try run { $0 < 0 ? alpha * $0 : $0 }
+        case GDNN_CLIP: return try run { min(max($0, alpha), beta) }
+        case GDNN_LOGISTIC: return try run { logistic($0) }
+        case GDNN_TANH: return try run { tanh($0) }
+        case GDNN_ELU: return try run { $0 < 0 ? alpha * expm1($0) : $0 }
+        case GDNN_SWISH: return try run { $0 * logistic(alpha * $0) }
+        case GDNN_GELU_ERF: return try run { gelu($0) }
+        case GDNN_GELU_TANH: return try run { geluTanh($0) }
+        case GDNN_SOFTPLUS: return try run { softplus($0) }
+        case GDNN_MISH: return try run { $0 * tanh(softplus($0)) }
+        case GDNN_HARDSWISH: return try run { $0 * min(max($0 / 6 + 0.5, 0), 1) }
+        case GDNN_EXP: return try run { exp($0) }
+        case GDNN_LOG: return try run { log($0) }
+        case GDNN_SQRT: return try run { $0.squareRoot() }
+        default: throw KernelFailure("an activation of elements of type \(tensor.elementType.name)")
+        }
     }
 
     /// Relu on float64 and signed integers.
