@@ -89,7 +89,7 @@ let package = Package(
         .target(
             name: "GraftTestSupport", dependencies: ["GraftCore", "GraftIR", "GraftWeights"],
             path: "Tests/GraftTestSupport", swiftSettings: strict),
-        tests("GraftCoreTests", ["GraftCore"]),
+        tests("GraftCoreTests", ["GraftCore", "GraftWeights"]),
         tests("GraftIRTests", ["GraftONNX", "GraftIR", "GraftCore"]),
         tests("GraftWeightsTests", ["GraftWeights", "GraftCore"]),
         tests("GraftONNXTests", ["GraftONNX", "GraftIR", "GraftCore"]),

@@ -27,6 +27,7 @@ public enum OperatorRegistry {
             Optimizers.self,
             Pooling.self,
             Quantization.self,
+            QuantizationContributed.self,
             Randomness.self,
             Recurrent.self,
             Reduction.self,

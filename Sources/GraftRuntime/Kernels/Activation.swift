@@ -108,6 +108,10 @@ func applyPostOperations(_ operations: [PostOperation], _ context: KernelContext
         guard case .tensor(let tensor)? = context.output(at: 0) else { return }
         switch operation {
         case .activation(let activation):
+            guard tensor.elementType == .float32 else {
+                context.set(0, try WideElementwise.applied(activation, tensor, context))
+                continue
+            }
             try ElementwiseRunner(activation).run(tensor.pointer, tensor.pointer, tensor.count, context.arena)
         case .add(let input):
             context.append(.tensor(tensor), version: 0)

@@ -26,7 +26,8 @@ final class ConvolutionKernel: Kernel {
         postOperations = node.postOperations
         allowsBF16 = node.options.allowsBF16
         prefersBlocks = node.prefersBlocks
-        constantTensor = node.takeConstant(1)
+        // Narrower weights are converted before the kernel sees them; wider ones are another kernel's.
+        if node.constant(1)?.elementType == .float32 { constantTensor = node.takeConstant(1) }
         constantShape = constantTensor?.shape
     }
 
