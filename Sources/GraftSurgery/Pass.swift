@@ -60,6 +60,6 @@ public enum PassRegistry {
     /// The passes; a new file adds its line here.
     public static let all: [any Pass.Type] = [
         HeadSwap.self, Freeze.self, RateGrouping.self, BatchNormSetting.self, ConstantsToInitializers.self,
-        DeadCode.self,
+        DeadCode.self, DenseHead.self, AppendedHead.self,
     ]
 }
