@@ -17,6 +17,7 @@ struct RunCommand: ParsableCommand {
 
               graft run model.onnx --inputs in.npz --outputs out.npz
               graft run model.onnx --random 1 --outputs out.npz --profile
+              graft run model.onnx --random 1 --repeat 3 --trace trace.json
             """)
 
     @Argument(help: "The model.")
@@ -42,6 +43,10 @@ struct RunCommand: ParsableCommand {
 
     @Flag(name: .long, help: "Print the time by operator and by node.")
     var profile = false
+
+    @Option(
+        name: .long, help: "Write a time line of the nodes as a Chrome trace (JSON), for chrome://tracing or Perfetto.")
+    var trace: String?
 
     @OptionGroup var common: CommonOptions
 
@@ -71,9 +76,10 @@ struct RunCommand: ParsableCommand {
         let session = try Session(plan)
         var times: [Double] = []
         var results: [String: Tensor] = [:]
-        if profile && `repeat` == 0 { session.profile = Profile(plan) }
+        let isTimed = profile || trace != nil
+        if isTimed && `repeat` == 0 { session.profile = Profile(plan) }
         for turn in 0...`repeat` {
-            if profile && turn == 1 { session.profile = Profile(plan) }
+            if isTimed && turn == 1 { session.profile = Profile(plan) }
             let start = Progress.now()
             results = try session.run(given)
             times.append(Progress.now() - start)
@@ -81,6 +87,9 @@ struct RunCommand: ParsableCommand {
         let named = OrderedDictionary(
             uniqueKeysWithValues: plan.outputs.compactMap { port in results[port.name].map { (port.name, $0) } })
         if let outputs { try NPZ.write(named, to: outputs) }
+        if let trace, let profile = session.profile {
+            try ChromeTrace(profile, of: source, inputs: given).write(to: trace)
+        }
         try report(named, times: times, session: session)
     }
 
@@ -108,7 +117,7 @@ struct RunCommand: ParsableCommand {
             let runs = times.count > 1 ? ", then \(Format.duration(median)) a run" : ""
             Console.note("first run \(Format.duration(times[0]))\(runs)")
         }
-        if let profile = session.profile { Console.note(Self.text(of: profile)) }
+        if profile, let profile = session.profile { Console.note(Self.text(of: profile)) }
     }
 
     private static func text(of profile: Profile) -> String {
