@@ -70,7 +70,7 @@ let package = Package(
                 .product(name: "Yams", package: "Yams"),
             ]),
         swift("GraftFormats", ["GraftIR", "GraftCore", "GraftONNX", "GraftKeras", "GraftRuntime"]),
-        swift("GraftReport", ["GraftIR", "GraftCore", "GraftTraining"]),
+        swift("GraftReport", ["GraftIR", "GraftCore", "GraftData", "GraftTraining"]),
         .executableTarget(
             name: "graft-hdf5-reader", dependencies: ["GraftHDF5"], swiftSettings: strict),
         .executableTarget(

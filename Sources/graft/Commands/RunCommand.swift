@@ -19,6 +19,7 @@ struct RunCommand: ParsableCommand {
 
               graft run model.onnx --inputs in.npz --outputs out.npz
               graft run model.onnx --random 1 --outputs out.npz --profile
+              graft run model.onnx --random 1 --repeat 3 --trace trace.json
             """)
 
     @Argument(help: "The model.")
@@ -47,6 +48,10 @@ struct RunCommand: ParsableCommand {
 
     @Flag(name: .long, help: "Print the time by operator and by node.")
     var profile = false
+
+    @Option(
+        name: .long, help: "Write a time line of the nodes as a Chrome trace (JSON), for chrome://tracing or Perfetto.")
+    var trace: String?
 
     @OptionGroup var common: CommonOptions
 
@@ -84,12 +89,13 @@ struct RunCommand: ParsableCommand {
             times.append(Progress.now() - start)
         }
         let isTimed = `repeat` > 0 || seconds > 0
-        if profile && !isTimed { session.profile = Profile(plan) }
+        let isProfiled = profile || trace != nil
+        if isProfiled && !isTimed { session.profile = Profile(plan) }
         // The first run makes primitives and packs weights; those after it are what is measured.
         try runOnce()
         var processor = 0.0
         if isTimed {
-            if profile { session.profile = Profile(plan) }
+            if isProfiled { session.profile = Profile(plan) }
             let (end, used) = (Progress.now() + seconds, Progress.processorTime())
             while times.count <= `repeat` || Progress.now() < end { try runOnce() }
             processor = (Progress.processorTime() - used) / Double(max(times.count - 1, 1))
@@ -100,6 +106,10 @@ struct RunCommand: ParsableCommand {
             named.merge(NamedArrays.arrays(port.name, value)) { _, new in new }
         }
         if let outputs { try NPZ.write(named, to: outputs) }
+        if let trace, let profile = session.profile {
+            let tensors = given.compactMapValues(\.tensor)
+            try ChromeTrace(profile, of: source, inputs: tensors).write(to: trace)
+        }
         try report(named, times: times, processor: processor, session: session)
     }
 
@@ -130,7 +140,7 @@ struct RunCommand: ParsableCommand {
             let runs = times.count > 1 ? ", then \(Format.duration(median)) a run" : ""
             Console.note("first run \(Format.duration(times[0]))\(runs)")
         }
-        if let profile = session.profile { Console.note(Self.text(of: profile)) }
+        if profile, let profile = session.profile { Console.note(Self.text(of: profile)) }
     }
 
     private static func text(of profile: Profile) -> String {
