@@ -9,16 +9,13 @@ import warnings
 
 import torch
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "Tests/Peers"))
 warnings.filterwarnings("ignore")
-BATCHES = (1, 16)
 
 
 def torchvision_model(name):
-    # torchvision's wheel is built for PyTorch with CUDA; beside PyTorch for processors its own operators do not load,
-    # and it looks for these while it is imported.
-    for missing in ("nms", "qnms"):
-        if not hasattr(torch.ops.torchvision, missing):
-            torch.library.define(f"torchvision::{missing}", "(Tensor a, Tensor b, float c) -> Tensor")
+    import zoo_torchvision
+    zoo_torchvision.ready()
     import torchvision
     return torchvision.models.get_model(name, weights=None), (3, 224, 224)
 

@@ -1,4 +1,7 @@
-"""Runs one model in one peer and prints its times: python peer.py onnxruntime|pytorch NAME FOLDER BATCH SECONDS THREADS"""
+"""Runs one model in one peer and prints its times.
+
+    python peer.py onnxruntime|pytorch NAME FOLDER BATCH SECONDS THREADS
+"""
 
 import json
 import pathlib

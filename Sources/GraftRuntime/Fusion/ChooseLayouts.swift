@@ -9,8 +9,6 @@ import GraftIR
 /// last by itself.
 enum ChooseLayouts: PlanPass {
     static func apply(to graph: inout PlanGraph, options: PlanOptions) throws {
-        // Matrix work in bfloat16 has its fast kernels for channels last.
-        if options.allowsBF16 { return }
         var regions = Regions(count: graph.names.count)
         var aware: [Int: [Int]] = [:]
         for index in graph.nodes.indices {

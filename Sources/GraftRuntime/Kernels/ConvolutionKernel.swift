@@ -24,7 +24,7 @@ final class ConvolutionKernel: Kernel {
         outputPadding = node.attributes.ints("output_padding")
         outputShape = node.attributes.ints("output_shape")
         postOperations = node.postOperations
-        allowsBF16 = node.options.allowsBF16
+        allowsBF16 = node.options.allowsBF16 && gdnn_has_bf16() != 0
         prefersBlocks = node.prefersBlocks
         // Narrower weights are converted before the kernel sees them; wider ones are another kernel's.
         if node.constant(1)?.elementType == .float32 { constantTensor = node.takeConstant(1) }

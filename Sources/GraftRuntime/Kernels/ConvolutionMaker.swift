@@ -43,14 +43,17 @@ struct ConvolutionMaker {
 
     private var adds: Bool { postOperations.contains { if case .add = $0 { true } else { false } } }
 
+    /// The type that products are computed in.
+    private var type: ElementType { allowsBF16 && isConstant ? .bfloat16 : .float32 }
+
     private func make(_ request: Request) throws -> Primitive? {
-        let any = try MemoryDescriptor.any(.float32, shape.weights)
+        let any = try MemoryDescriptor.any(type, shape.weights)
         let bias = hasBias ? try MemoryDescriptor.strided(.float32, [shape.target[1]]) : nil
         let plainTarget = try MemoryDescriptor.channelsLast(.float32, shape.target)
         let operand = request.target.isAny ? plainTarget : request.target
         var window = shape.window.native
         return try withAttributes(
-            request.fuses ? postOperations : [], operand: operand, allowBF16: allowsBF16, sums: request.sums,
+            request.fuses ? postOperations : [], operand: operand, sums: request.sums,
             winograd: request.winograd
         ) { attributes in
             try Primitive.make { result in
@@ -69,7 +72,7 @@ struct ConvolutionMaker {
     func inBlocks() throws -> PreparedConvolution? {
         guard shape.source.count == 4, !isTransposed, fuses || postOperations.isEmpty else { return nil }
         let sourceOrder: Layout = shape.source[1] <= 4 ? .rowMajor : .blocked
-        let source = try MemoryDescriptor.ordered(.float32, shape.source, sourceOrder)
+        let source = try MemoryDescriptor.ordered(type, shape.source, sourceOrder)
         let target = try MemoryDescriptor.ordered(.float32, shape.target, .blocked)
         var requests = [Request(source: source, target: target, fuses: true, sums: adds)]
         if adds { requests.append(Request(source: source, target: target, fuses: true)) }
@@ -80,10 +83,16 @@ struct ConvolutionMaker {
             guard let primitive = try make(request), !primitive.isReference, !primitive.name.hasPrefix("gemm"),
                 let weights = primitive.layout(GDNN_ARG_WEIGHTS)
             else { continue }
-            return PreparedConvolution(
+            var made = PreparedConvolution(
                 shape: shape, hasBias: hasBias, wasAskedToFuse: fuses, fused: true, sums: request.sums,
                 primitive: primitive, stored: try shape.storedWeights(.float32, transposed: false), weights: weights,
                 sourceOrder: sourceOrder, targetOrder: .blocked)
+            if type != .float32 {
+                made.source = try LayoutConverter(
+                    from: .ordered(.float32, shape.source, sourceOrder), to: source)
+                made.sourceLayout = source
+            }
+            return made
         }
         return nil
     }
@@ -95,7 +104,7 @@ struct ConvolutionMaker {
     /// scale, where the direct algorithm has 2.5e-7.
     private var suitsWinograd: Bool {
         let window = shape.window
-        return isConstant && shape.weights.count == 4 && window.kernel == [3, 3] && window.strides == [1, 1]
+        return isConstant && type == .float32 && shape.weights.count == 4 && window.kernel == [3, 3] && window.strides == [1, 1]
             && window.dilations == [1, 1] && shape.weights[0] >= 32 && shape.weights[1] >= 32
             && shape.weights[0] * shape.weights[1] <= 1 << 17 && window.output[0] >= 7 && window.output[1] >= 7
     }
@@ -105,12 +114,13 @@ struct ConvolutionMaker {
     /// - Throws: ``KernelFailure`` where oneDNN has none.
     func channelsLast() throws -> PreparedConvolution {
         let source = try MemoryDescriptor.channelsLast(.float32, shape.source)
+        let asked = try MemoryDescriptor.channelsLast(type, shape.source)
         let target = try MemoryDescriptor.channelsLast(.float32, shape.target)
         var fused = fuses
-        var primitive = try make(Request(source: source, target: target, fuses: fused))
+        var primitive = try make(Request(source: asked, target: target, fuses: fused))
         if primitive?.isReference ?? true, fused, !postOperations.isEmpty {
             // The post-operations may be what has no fast implementation.
-            let bare = try make(Request(source: source, target: target, fuses: false))
+            let bare = try make(Request(source: asked, target: target, fuses: false))
             if let bare, !bare.isReference || primitive == nil {
                 primitive = bare
                 fused = false
@@ -120,7 +130,7 @@ struct ConvolutionMaker {
             // The layout that oneDNN prefers may have a fast implementation where channels-last has none.
             let free = try make(
                 Request(
-                    source: .any(.float32, shape.source), target: .any(.float32, shape.target), fuses: fused))
+                    source: .any(type, shape.source), target: .any(.float32, shape.target), fuses: fused))
             if let free, !free.isReference || primitive == nil { primitive = free }
         }
         guard let primitive, let weights = primitive.layout(GDNN_ARG_WEIGHTS),
