@@ -9,7 +9,7 @@ import Testing
 
 /// Models with bodies, functions, sequences and texts give what onnxruntime and NumPy gave for them.
 @Suite struct ControlModelTests {
-    @Test(arguments: ["nested", "early", "never", "scan", "function", "sequence", "texts"], [true, false])
+    @Test(arguments: ["nested", "early", "never", "scan", "batch", "function", "sequence", "texts"], [true, false])
     func outputsAgree(_ name: String, optimizes: Bool) throws {
         let model = try ONNX.read(path: Fixtures.path("control/\(name).onnx"))
         let golden = try NPZ.read(path: Fixtures.path("control/\(name).npz"))

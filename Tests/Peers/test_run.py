@@ -3,6 +3,8 @@
 import unittest
 
 import numpy as np
+import onnx
+import onnx.parser
 from support import FIXTURES, compare, each, folder, graft, random_inputs, run_onnx, session, shared, split_golden
 
 # Networks of convolutional classifiers, as exported.
@@ -68,6 +70,47 @@ class OtherFormats(unittest.TestCase):
             a, b, c = (np.load(place / f"{name}.npz")["logits"] for name in "abc")
             self.assertTrue(np.array_equal(a, b))
             self.assertFalse(np.array_equal(a, c))
+
+
+class OtherKinds(unittest.TestCase):
+    """Sequences, optional values and texts in NPZ."""
+
+    MODEL = """
+    <ir_version: 8, opset_import: ["" : 20]>
+    kinds (seq(float[N]) s, float[N] x, string[2] t, optional(float[N]) o)
+      => (seq(float[N]) longer, string[2] twice, bool has, optional(float[N]) same)
+    {
+      longer = SequenceInsert (s, x)
+      twice = StringConcat (t, t)
+      has = OptionalHasElement (o)
+      same = Identity (o)
+    }
+    """
+
+    def run_model(self, exit_status=0, **given):
+        with folder() as place:
+            onnx.save(onnx.parser.parse_model(self.MODEL), place / "m.onnx")
+            np.savez(place / "in.npz", x=np.float32([1, 2]), t=np.array(["a", "é"]), **given)
+            arguments = ("--inputs", place / "in.npz", "--outputs", place / "o.npz")
+            done = graft("run", place / "m.onnx", *arguments, exit_status=exit_status)
+            return done, dict(np.load(place / "o.npz")) if exit_status == 0 else {}
+
+    def test_what_has_no_array_is_empty_or_absent(self):
+        _, outputs = self.run_model()
+        self.assertEqual(set(outputs), {"longer.0", "twice", "has"})
+        self.assertEqual(outputs["longer.0"].tolist(), [1, 2])
+        self.assertEqual(outputs["twice"].tolist(), ["aa", "éé"])
+        self.assertFalse(outputs["has"])
+
+    def test_elements_have_numbers(self):
+        _, outputs = self.run_model(**{"s.0": np.float32([3]), "s.1": np.float32([4, 5]), "o": np.float32([6])})
+        self.assertEqual([outputs[f"longer.{i}"].tolist() for i in range(3)], [[3], [4, 5], [1, 2]])
+        self.assertTrue(outputs["has"])
+        self.assertEqual(outputs["same"].tolist(), [6])
+
+    def test_an_array_that_belongs_to_no_input_is_named(self):
+        done, _ = self.run_model(exit_status=65, **{"s.1": np.float32([3])})
+        self.assertIn("s.1", done.stderr)
 
 
 class Refused(unittest.TestCase):

@@ -26,6 +26,7 @@ public enum OperatorRegistry {
             Normalization.self,
             Optimizers.self,
             Pooling.self,
+            PreviewOptimizers.self,
             Quantization.self,
             QuantizationContributed.self,
             Randomness.self,

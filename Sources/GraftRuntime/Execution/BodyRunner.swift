@@ -23,6 +23,7 @@ package final class BodyRunner {
 
     init(_ body: Graph, captures positions: Range<Int>, of node: KernelNode) throws {
         guard let scope = node.scope else { throw KernelFailure("its body has no operator versions") }
+        try scope.grow(by: 32)
         var known: [ValueID: PlanCapture] = [:]
         var dynamic: [(value: ValueID, input: Int)] = []
         for (position, (inner, _)) in zip(positions, Planner.captures(of: body)) {

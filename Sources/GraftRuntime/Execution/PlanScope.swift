@@ -33,13 +33,13 @@ final class PlanScope {
         growth = other.growth
     }
 
-    /// Notes that a call adds a node.
+    /// Notes that a call adds a node, or what costs as much as several.
     ///
     /// - Throws: ``RuntimeError/invalidGraph(_:)`` where calls add too many: functions that call each other twice grow
     ///   without bound.
-    func grow() throws {
+    func grow(by count: Int = 1) throws {
         guard !calls.isEmpty else { return }
-        growth.nodes += 1
+        growth.nodes += count
         guard growth.nodes <= Self.nodeLimit else {
             throw RuntimeError.invalidGraph("the model's functions expand to more than \(Self.nodeLimit) nodes")
         }
