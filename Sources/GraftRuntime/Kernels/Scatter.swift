@@ -27,7 +27,7 @@ enum ScatterKernels: KernelFamily {
                     throw KernelFailure("updates of shape \(updates.shape) for indices of shape \(indices.shape)")
                 }
                 let fault = IndexFault()
-                try ElementsTask(lines: lines, indices: indices.int64s, updates: updates, y: y, fault: fault)
+                try ScatterElementsTask(lines: lines, indices: indices.int64s, updates: updates, y: y, fault: fault)
                     .run(reduction)
                 try fault.check()
             }
@@ -43,7 +43,7 @@ enum ScatterKernels: KernelFamily {
                 guard updates.shape == points.shape else {
                     throw KernelFailure("updates of shape \(updates.shape), not \(points.shape)")
                 }
-                try PointsTask(points: points, updates: updates, y: y).run(reduction)
+                try ScatterPointsTask(points: points, updates: updates, y: y).run(reduction)
             }
         }
     }
@@ -87,7 +87,7 @@ extension KernelContext {
 }
 
 /// A scatter whose way through the elements is known, for any type and combination.
-private protocol ScatterTask: WidthTask {
+protocol ScatterTask: WidthTask {
     var y: RuntimeTensor { get }
     func apply<T: BitwiseCopyable>(_ type: T.Type, _ combine: (T, T) -> T)
 }
@@ -139,7 +139,8 @@ extension ScatterTask {
     }
 }
 
-private struct ElementsTask: ScatterTask {
+/// The updates of ScatterElements, an index an element.
+struct ScatterElementsTask: ScatterTask {
     let lines: IndexedLines
     let indices: UnsafeMutablePointer<Int64>
     let updates: RuntimeTensor
@@ -172,7 +173,8 @@ private struct ElementsTask: ScatterTask {
     }
 }
 
-private struct PointsTask: ScatterTask {
+/// The updates of ScatterND, an index a block.
+struct ScatterPointsTask: ScatterTask {
     let points: IndexedPoints
     let updates: RuntimeTensor
     let y: RuntimeTensor
