@@ -1,7 +1,7 @@
 import GraftCore
 import GraftIR
 
-/// BatchNormalization for inference, InstanceNormalization, LayerNormalization, GroupNormalization.
+/// BatchNormalization, InstanceNormalization, LayerNormalization, GroupNormalization.
 enum NormalizationKernels: KernelFamily {
     static var definitions: [KernelDefinition] {
         [
@@ -39,6 +39,8 @@ enum NormalizationKernels: KernelFamily {
 
     struct BatchNormSettings: Sendable {
         let epsilon: Float
+        /// Set where the node normalises with the statistics of the batch.
+        let training: BatchNormTrainingKernels.Settings?
 
         init(_ node: KernelNode) { epsilon = node.attributes.float("epsilon") ?? 1e-5 }
     }

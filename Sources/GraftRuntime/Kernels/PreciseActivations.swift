@@ -10,7 +10,7 @@ import Glibc
 enum PreciseActivations {
     /// Computes output 0 where the activation and the type of input 0 ask for it.
     static func run(_ activation: Activation, _ context: KernelContext) throws -> Bool {
-        switch (try context.input(0).elementType, activation.algorithm) {
+        switch (context.elementType(0), activation.algorithm) {
         case (.float32, GDNN_LOG): try mapVectors(context, cvectormath_log)
         case (.float32, GDNN_SOFTPLUS): try mapVectors(context, cvectormath_softplus)
         case (.float64, _): try mapDoubles(context, activation)

@@ -98,7 +98,7 @@ enum ReshapingKernels: KernelFamily {
             return
         }
         let x = try context.plain(0)
-        guard Checked.product(shape) == x.count else {
+        guard Checked.product(shape) == x.count, Checked.isPossible(shape) else {
             throw KernelFailure("the shape \(x.shape) cannot become \(shape)")
         }
         context.set(0, x.viewed(shape))
@@ -141,6 +141,7 @@ enum ReshapingKernels: KernelFamily {
         for attribute in node.attributes.all {
             switch (attribute.name, attribute.value) {
             case ("value", .tensor(let stored)): return stored.tensor
+            case ("sparse_value", .sparseTensor(let stored)): return try stored.dense()
             case ("value_float", .float(let value)): return Tensor(scalar: value)
             case ("value_floats", .floats(let values)): return Tensor(values)
             case ("value_int", .int(let value)): return Tensor(scalar: value)
