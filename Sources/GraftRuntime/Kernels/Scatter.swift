@@ -13,6 +13,9 @@ enum ScatterKernels: KernelFamily {
     private static func reduction(_ node: KernelNode) throws -> Reduction {
         let name = node.attributes.string("reduction") ?? "none"
         guard let reduction = Reduction(rawValue: name) else { throw KernelFailure("the reduction \"\(name)\"") }
+        if reduction == .add || reduction == .mul, node.elementType(0) == .string {
+            throw KernelFailure("texts cannot be computed with")
+        }
         return reduction
     }
 
@@ -52,7 +55,7 @@ enum ScatterKernels: KernelFamily {
     private static func kernel(
         _ reduction: Reduction, _ run: @escaping (KernelContext) throws -> Void
     ) -> any Kernel {
-        if reduction == .none { return FunctionKernel { try $0.movingStrings(run) } }
+        if reduction == .none { return FunctionKernel(run) }
         return WideningKernel(FunctionKernel(run))
     }
 
