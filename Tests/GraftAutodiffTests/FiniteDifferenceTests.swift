@@ -171,7 +171,40 @@ import Testing
         Case("MatMul", "batch and vector", [normal(2, 3, 4), normal(4)]),
     ]
 
-    @Test(arguments: convolutions + normalizations + elements + shapes)
+    private static func indices(_ shape: [Int], _ values: Int64...) -> Case.Operand {
+        .constant(Tensor(values, shape: shape))
+    }
+
+    static let indexed: [Case] = [
+        Case(
+            "GatherElements", "twice the same", [normal(3, 2), indices([2, 2], 0, 2, 0, -1)], ["axis": .int(0)]),
+        Case("GatherElements", "a part", [normal(2, 3, 2), indices([1, 2, 2], 2, 0, 2, 1)], ["axis": .int(1)]),
+        Case("GatherND", "rows", [normal(3, 4), indices([2, 1], 2, -1)]),
+        Case("GatherND", "batches", [normal(2, 3, 2), indices([2, 1], 1, 0)], ["batch_dims": .int(1)]),
+        Case(
+            "ScatterElements", "none", [normal(3, 3), indices([2, 3], 1, 0, 2, 0, 2, 1), normal(2, 3)],
+            ["axis": .int(0)]),
+        Case(
+            "ScatterElements", "add", [normal(3, 3), indices([2, 3], 1, 0, 2, 1, 0, 2), normal(2, 3)],
+            ["axis": .int(0), "reduction": .string("add")]),
+        Case("ScatterND", "none", [normal(4, 2), indices([2, 1], 3, 1), normal(2, 2)]),
+        Case(
+            "ScatterND", "add", [normal(4, 2), indices([2, 1], 1, 1), normal(2, 2)], ["reduction": .string("add")]),
+        Case(
+            "CumSum", "exclusive from the end", [normal(2, 4), indices([], 1)],
+            ["exclusive": .int(1), "reverse": .int(1)]),
+        Case("CumSum", [normal(2, 4), indices([], 0)]), Case("Trilu", "upper", [normal(2, 3, 4), indices([], 1)]),
+        Case("Trilu", "lower", [normal(4, 3), .absent], ["upper": .int(0)]),
+        Case("TopK", [normal(2, 5), indices([1], 2)], extra: 1),
+        Case("Einsum", "product", [normal(2, 3), normal(4, 3)], ["equation": .string("ij,kj->ki")]),
+        Case(
+            "Einsum", "chain", [normal(2, 3), normal(3, 2), normal(2, 2)], ["equation": .string("ij,jk,kl->il")]),
+        Case("Einsum", "axis of its own", [normal(2, 3), normal(2)], ["equation": .string("ij,i->i")]),
+        Case(
+            "Einsum", "ellipsis", [normal(1, 2, 3), normal(2, 3, 2)], ["equation": .string("...ij,...jk->...ik")]),
+    ]
+
+    @Test(arguments: convolutions + normalizations + elements + shapes + indexed)
     func gradientIsTheSlope(_ test: Case) throws {
         var model = Model(opset: test.opset)
         model.importOpset(graftDomain, version: 1)

@@ -5,7 +5,7 @@ import GraftIR
 enum GatherElementsKernels: KernelFamily {
     static var definitions: [KernelDefinition] {
         [
-            .moving(
+            .function(
                 "GatherElements", prepare: { $0.attributes.int("axis") ?? 0 },
                 run: { axis, context in
                     let (x, indices) = (try context.plain(0), try context.indices(1))
@@ -16,7 +16,7 @@ enum GatherElementsKernels: KernelFamily {
                         .run(width: x.elementType)
                     try fault.check()
                 }),
-            .moving("GatherND", prepare: { $0.attributes.int("batch_dims") ?? 0 }, run: gatherPoints),
+            .function("GatherND", prepare: { $0.attributes.int("batch_dims") ?? 0 }, run: gatherPoints),
         ]
     }
 

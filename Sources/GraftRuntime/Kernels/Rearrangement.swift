@@ -5,11 +5,11 @@ import GraftIR
 enum RearrangementKernels: KernelFamily {
     static var definitions: [KernelDefinition] {
         [
-            .moving(
+            .function(
                 "ReverseSequence",
                 prepare: { ($0.attributes.int("batch_axis") ?? 1, $0.attributes.int("time_axis") ?? 0) },
                 run: { try reverse($1, batchAxis: $0.0, timeAxis: $0.1) }),
-            .moving("CenterCropPad", prepare: { $0.attributes.ints("axes") }, run: cropOrPad),
+            .function("CenterCropPad", prepare: { $0.attributes.ints("axes") }, run: cropOrPad),
         ]
     }
 

@@ -13,6 +13,9 @@ enum ScatterKernels: KernelFamily {
     private static func reduction(_ node: KernelNode) throws -> Reduction {
         let name = node.attributes.string("reduction") ?? "none"
         guard let reduction = Reduction(rawValue: name) else { throw KernelFailure("the reduction \"\(name)\"") }
+        if reduction == .add || reduction == .mul, node.elementType(0) == .string {
+            throw KernelFailure("texts cannot be computed with")
+        }
         return reduction
     }
 
@@ -27,7 +30,7 @@ enum ScatterKernels: KernelFamily {
                     throw KernelFailure("updates of shape \(updates.shape) for indices of shape \(indices.shape)")
                 }
                 let fault = IndexFault()
-                try ElementsTask(lines: lines, indices: indices.int64s, updates: updates, y: y, fault: fault)
+                try ScatterElementsTask(lines: lines, indices: indices.int64s, updates: updates, y: y, fault: fault)
                     .run(reduction)
                 try fault.check()
             }
@@ -43,7 +46,7 @@ enum ScatterKernels: KernelFamily {
                 guard updates.shape == points.shape else {
                     throw KernelFailure("updates of shape \(updates.shape), not \(points.shape)")
                 }
-                try PointsTask(points: points, updates: updates, y: y).run(reduction)
+                try ScatterPointsTask(points: points, updates: updates, y: y).run(reduction)
             }
         }
     }
@@ -52,7 +55,7 @@ enum ScatterKernels: KernelFamily {
     private static func kernel(
         _ reduction: Reduction, _ run: @escaping (KernelContext) throws -> Void
     ) -> any Kernel {
-        if reduction == .none { return FunctionKernel { try $0.movingStrings(run) } }
+        if reduction == .none { return FunctionKernel(run) }
         return WideningKernel(FunctionKernel(run))
     }
 
@@ -87,7 +90,7 @@ extension KernelContext {
 }
 
 /// A scatter whose way through the elements is known, for any type and combination.
-private protocol ScatterTask: WidthTask {
+protocol ScatterTask: WidthTask {
     var y: RuntimeTensor { get }
     func apply<T: BitwiseCopyable>(_ type: T.Type, _ combine: (T, T) -> T)
 }
@@ -139,7 +142,8 @@ extension ScatterTask {
     }
 }
 
-private struct ElementsTask: ScatterTask {
+/// The updates of ScatterElements, an index an element.
+struct ScatterElementsTask: ScatterTask {
     let lines: IndexedLines
     let indices: UnsafeMutablePointer<Int64>
     let updates: RuntimeTensor
@@ -172,7 +176,8 @@ private struct ElementsTask: ScatterTask {
     }
 }
 
-private struct PointsTask: ScatterTask {
+/// The updates of ScatterND, an index a block.
+struct ScatterPointsTask: ScatterTask {
     let points: IndexedPoints
     let updates: RuntimeTensor
     let y: RuntimeTensor

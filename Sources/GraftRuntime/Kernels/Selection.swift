@@ -6,7 +6,7 @@ enum SelectionKernels: KernelFamily {
     static var definitions: [KernelDefinition] {
         [
             .function("NonZero", run: nonZero),
-            .moving("Compress", prepare: { $0.attributes.int("axis") }, run: compress),
+            .function("Compress", prepare: { $0.attributes.int("axis") }, run: compress),
         ]
     }
 

@@ -66,7 +66,7 @@ enum SignalWindowKernels: KernelFamily {
         let step = (highMel - lowMel) / Double(bands + 2)
         let points = (0..<(bands + 2)).map { index -> Int in
             let frequency = 700 * (pow(10, (lowMel + Double(index) * step) / 2595) - 1)
-            return Int((Double(length + 1) * frequency / Double(rate)).rounded(.down))
+            return Int(min(Double(length + 1) * frequency / Double(rate), Double(bins + 1)).rounded(.down))
         }
         for band in 0..<bands {
             let (left, center, right) = (points[band], points[band + 1], points[band + 2])

@@ -5,7 +5,7 @@ import GraftIR
 enum TensorScatterKernels: KernelFamily {
     static var definitions: [KernelDefinition] {
         [
-            .moving(
+            .function(
                 "TensorScatter",
                 prepare: { node -> (axis: Int, isCircular: Bool) in
                     let mode = node.attributes.string("mode") ?? "linear"

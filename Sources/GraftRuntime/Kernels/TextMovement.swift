@@ -18,13 +18,14 @@ final class TextMovement: Kernel {
         var result: [String: Roles] = [:]
         for op in [
             "Transpose", "Slice", "Expand", "Tile", "DepthToSpace", "SpaceToDepth", "Gather", "GatherElements",
-            "GatherND", "Compress", "ReverseSequence", "Unique",
+            "GatherND", "Compress", "ReverseSequence", "Unique", "Trilu", "CenterCropPad",
         ] {
             result[op] = Roles(inputs: [0], outputs: [0])
         }
         for op in ["Scatter", "ScatterElements", "ScatterND", "Pad"] {
             result[op] = Roles(inputs: [0, 2], outputs: [0])
         }
+        result["TensorScatter"] = Roles(inputs: [0, 1], outputs: [0])
         result["OneHot"] = Roles(inputs: [2], outputs: [0])
         result["Where"] = Roles(inputs: [1, 2], outputs: [0])
         result["Concat"] = Roles(inputs: nil, outputs: [0])

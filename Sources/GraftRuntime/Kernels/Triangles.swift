@@ -5,13 +5,13 @@ import GraftIR
 enum TriangleKernels: KernelFamily {
     static var definitions: [KernelDefinition] {
         [
-            .moving("Trilu", prepare: { $0.attributes.int("upper") ?? 1 != 0 }, run: triangle),
+            .function("Trilu", prepare: { $0.attributes.int("upper") ?? 1 != 0 }, run: triangle),
             .function(
                 "EyeLike",
                 prepare: { node in
                     (try node.elementTypeAttribute("dtype"), node.attributes.int("k") ?? 0)
                 }, run: { settings, context in try diagonal(context, settings.0, offset: settings.1) }),
-            .moving("OneHot", prepare: { $0.attributes.int("axis") ?? -1 }, run: oneHot),
+            .function("OneHot", prepare: { $0.attributes.int("axis") ?? -1 }, run: oneHot),
         ]
     }
 

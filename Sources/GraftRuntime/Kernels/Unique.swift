@@ -7,9 +7,7 @@ enum UniqueKernels: KernelFamily {
         [
             KernelDefinition("Unique") { node in
                 let (axis, isSorted) = (node.attributes.int("axis"), node.attributes.int("sorted") ?? 1 != 0)
-                return FunctionKernel { context in
-                    try context.movingStrings { try unique($0, axis: axis, isSorted: isSorted) }
-                }
+                return FunctionKernel { try unique($0, axis: axis, isSorted: isSorted) }
             }
         ]
     }
