@@ -34,6 +34,7 @@ package enum KernelRegistry {
             GridSamplingKernels.self,
             GroupQueryAttentionKernels.self,
             LabelLossKernels.self,
+            ImageDecodingKernels.self,
             LinearAttentionKernels.self,
             MatrixProductKernels.self,
             MiscellaneousKernels.self,
