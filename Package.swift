@@ -70,7 +70,7 @@ let package = Package(
                 .product(name: "Yams", package: "Yams"),
             ]),
         swift("GraftFormats", ["GraftIR", "GraftCore", "GraftONNX", "GraftKeras", "GraftRuntime"]),
-        swift("GraftReport", ["GraftIR", "GraftCore", "GraftTraining"]),
+        swift("GraftReport", ["GraftIR", "GraftCore", "GraftData", "GraftTraining"]),
         .executableTarget(
             name: "graft-hdf5-reader", dependencies: ["GraftHDF5"], swiftSettings: strict),
         .executableTarget(
@@ -89,7 +89,7 @@ let package = Package(
         .target(
             name: "GraftTestSupport", dependencies: ["GraftCore", "GraftIR", "GraftWeights"],
             path: "Tests/GraftTestSupport", swiftSettings: strict),
-        tests("GraftCoreTests", ["GraftCore"]),
+        tests("GraftCoreTests", ["GraftCore", "GraftWeights"]),
         tests("GraftIRTests", ["GraftONNX", "GraftIR", "GraftCore"]),
         tests("GraftWeightsTests", ["GraftWeights", "GraftCore"]),
         tests("GraftONNXTests", ["GraftONNX", "GraftIR", "GraftCore"]),
@@ -98,7 +98,7 @@ let package = Package(
             ["GraftKeras", "GraftHDF5", "GraftONNX", "GraftRuntime", "GraftIR", "GraftCore", "GraftWeights"]),
         tests(
             "GraftSurgeryTests",
-            ["GraftSurgery", "GraftRuntime", "GraftONNX", "GraftIR", "GraftCore"]),
+            ["GraftSurgery", "GraftFormats", "GraftRuntime", "GraftONNX", "GraftIR", "GraftCore"]),
         tests(
             "GraftAutodiffTests",
             ["GraftAutodiff", "GraftRuntime", "GraftONNX", "GraftIR", "GraftCore", "GraftWeights"]),

@@ -97,6 +97,8 @@ package struct KernelNode {
     package let attributes: Attributes
     /// What the kernel applies to its first output, in order.
     package internal(set) var postOperations: [PostOperation]
+    /// Whether the result shall lie in blocks of channels.
+    package let prefersBlocks: Bool
     /// How the plan is made.
     package let options: PlanOptions
     /// What is known about the types of the inputs.
@@ -117,6 +119,7 @@ package struct KernelNode {
         opset = node.opset
         attributes = node.attributes
         postOperations = node.postOperations
+        prefersBlocks = node.prefersBlocks
         inputs = node.inputs.map { $0 != nil }
         outputs = node.outputs.map { $0 != nil }
         self.options = options

@@ -20,6 +20,8 @@ package struct PlanNode {
     var scope: PlanScope?
     /// What the kernel applies to its first output.
     package var postOperations: [PostOperation] = []
+    /// Whether the result shall lie in blocks of channels.
+    package var prefersBlocks = false
 
     package init(
         name: String, op: OperatorName, opset: Int, attributes: Attributes = Attributes(), inputs: [Int?],

@@ -5,9 +5,6 @@ import GraftIR
 ///
 /// A node of a plan carries its own opset, so a body keeps the operator versions that it was written for.
 extension Planner {
-    /// The most nodes that a plan may grow to by calls.
-    private static let nodeLimit = 1_000_000
-
     /// The slots of a body's values while its nodes are added.
     private struct Frame {
         let body: Graph
@@ -37,6 +34,7 @@ extension Planner {
             return
         }
         guard let version else { throw RuntimeError.missingOpset(domain: domain, node: label) }
+        try scope.grow()
         var planned = PlanNode(
             name: label, op: node.op, opset: version, attributes: node.attributes, inputs: inputs, outputs: outputs)
         if PlanNode.hasBodies(node.attributes) { planned.scope = scope }
@@ -52,10 +50,7 @@ extension Planner {
     private mutating func splice(
         _ body: Graph, scope: PlanScope, prefix: String, given: [Int?], captures: [Int?], to outputs: [Int?]
     ) throws {
-        splices += 1
-        guard splices <= Self.nodeLimit, graph.nodes.count <= Self.nodeLimit else {
-            throw RuntimeError.invalidGraph("the model's functions expand to more than \(Self.nodeLimit) nodes")
-        }
+        try scope.grow()
         var frame = Frame(body: body, scope: scope, prefix: prefix)
         let known =
             zip(body.inputs, given).map { ($0, $1) } + zip(Self.captures(of: body), captures).map { ($0.inner, $1) }
@@ -100,10 +95,10 @@ extension Planner {
         guard value.isInitializer || value.producer != nil else {
             throw RuntimeError.invalidGraph("nothing gives the value \"\(value.name)\" in \(frame.prefix)")
         }
-        let constant = try value.tensor.map { try RuntimeValue($0) }
+        let stored = try value.storedTensor()
         let slot = graph.addSlot(
-            "\(frame.prefix)/\(value.name)", type: value.tensor.map { ValueType(of: $0) } ?? value.type,
-            constant: constant)
+            "\(frame.prefix)/\(value.name)", type: stored.map { ValueType(of: $0) } ?? value.type,
+            constant: try stored.map { try RuntimeValue($0) })
         frame.slots[id] = slot
         return slot
     }

@@ -16,12 +16,10 @@ struct Planner {
     private(set) var initialValues: [Tensor] = []
     let arena = Arena()
     private var slots: [ValueID: Int] = [:]
-    /// How many bodies were put in the place of nodes.
-    var splices = 0
 
     /// The passes, in order; a new file in `Fusion/` adds its line here.
     static var passes: [any PlanPass.Type] {
-        [FoldPadding.self, FoldChannelScale.self, RecognizeActivations.self, FuseEpilogues.self]
+        [FoldPadding.self, FoldChannelScale.self, RecognizeActivations.self, FuseEpilogues.self, ChooseLayouts.self]
     }
 
     init(_ graph: Graph, scope: PlanScope, options: PlanOptions, captured: [ValueID: PlanCapture] = [:]) {
@@ -105,7 +103,7 @@ struct Planner {
         let value = source[id]
         let isGiven = options.inputs?.contains(id) ?? false
         var constant: RuntimeValue?
-        if let tensor = value.tensor, !options.persistent.contains(id), !isGiven {
+        if !options.persistent.contains(id), !isGiven, let tensor = try? value.storedTensor() {
             constant = try? RuntimeValue(tensor)
         }
         constant = constant ?? captured[id]?.constant
@@ -132,7 +130,7 @@ struct Planner {
     private static func make(_ definition: KernelDefinition, _ node: KernelNode) throws -> any Kernel {
         if let kernel = TextCast.kernel(for: node) { return kernel }
         let kernel = try definition.make(node)
-        return TextCast.wrap(TextMovement.wrap(definition.widens ? WideningKernel(kernel) : kernel, node), node)
+        return try TextCast.wrap(TextMovement.wrap(definition.adapted(kernel, node), node), node)
     }
 
     /// Runs every node whose inputs are all constants, and keeps what it makes.
@@ -177,7 +175,8 @@ struct Planner {
                 }
             }
             // What a few numbers expand to is cheaper to make again than to keep.
-            guard outputBytes <= max(1 << 20, 2 * inputBytes) else { continue }
+            let isQuantized = node.op.type == "DequantizeLinear"
+            guard outputBytes <= max(1 << 20, (isQuantized ? 16 : 2) * inputBytes) else { continue }
             for (slot, value) in results { graph.constants[slot] = value }
             graph.nodes[index] = nil
         }

@@ -113,9 +113,10 @@ final class NGramKernel: Kernel {
     }
 
     private func count(_ tokens: ArraySlice<Token>, into target: UnsafeMutablePointer<Float>) {
-        var shortest = shortest
+        // Nothing that is longer than the row is found.
+        var shortest = min(shortest, tokens.count + 1)
         // Steps longer than the row find nothing that shorter ones do not.
-        for step in 1...min(skips + 1, max(1, tokens.count)) where shortest <= longest {
+        for step in 1...min(skips, tokens.count) + 1 where shortest <= longest {
             for start in tokens.indices {
                 guard start + step * (shortest - 1) < tokens.endIndex else { break }
                 var node = 0

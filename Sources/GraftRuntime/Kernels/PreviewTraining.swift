@@ -5,7 +5,9 @@ import GraftIR
 import Glibc
 #endif
 
-/// The optimizers of ONNX's domain for training: Adagrad, Adam, Momentum. Its Gradient is refused.
+/// The optimizers of ONNX's domain for training: Adagrad, Adam, Momentum.
+///
+/// Gradient, which differentiates the graph that it stands in, is refused.
 enum PreviewTrainingKernels: KernelFamily {
     private static let domain = "ai.onnx.preview.training"
 

@@ -78,13 +78,17 @@ enum SequenceKernels: KernelFamily {
         let value = try context.value(0)
         guard let shape = value.shape, !shape.isEmpty else { throw KernelFailure("a scalar cannot be split") }
         let axis = try normalizedAxis(givenAxis, rank: shape.count)
-        var lengths = [Int](repeating: 1, count: shape[axis])
+        guard context.has(1) || shape[axis] <= limit else {
+            throw KernelFailure("a sequence of more than \(limit) elements")
+        }
+        var lengths = [Int](repeating: 1, count: context.has(1) ? 0 : shape[axis])
         if context.has(1) {
             let sizes = try context.integers(1)
             guard sizes.allSatisfy({ $0 >= 0 }) else { throw KernelFailure("the lengths \(sizes)") }
             if try context.input(1).rank == 0 {
                 guard let size = sizes.first, size > 0 else { throw KernelFailure("parts of length 0") }
                 let (whole, rest) = shape[axis].quotientAndRemainder(dividingBy: size)
+                guard whole < limit else { throw KernelFailure("a sequence of more than \(limit) elements") }
                 lengths = Array(repeating: size, count: whole) + (rest > 0 ? [rest] : [])
             } else {
                 guard sizes.reduce(0, { Checked.sum($0, $1) ?? .max }) == shape[axis] else {
@@ -93,7 +97,6 @@ enum SequenceKernels: KernelFamily {
                 lengths = sizes
             }
         }
-        guard lengths.count <= limit else { throw KernelFailure("a sequence of more than \(limit) elements") }
         let drops = !keeps && !context.has(1)
         var parts: [RuntimeValue] = []
         var start = 0

@@ -62,13 +62,16 @@ final class TextCast: Kernel {
             (0..<tensor.count).map { Array("\(tensor.typed(T.self)[$0])".utf8) }
         }
         switch tensor.elementType {
-        case .float32: return (0..<tensor.count).map { text(tensor.floats[$0].description, tensor.floats[$0].isFinite) }
+        case .float32:
+            return (0..<tensor.count).map {
+                text(tensor.floats[$0].description, Double(tensor.floats[$0]), plainBelow: 1e6)
+            }
         case .float64:
             let numbers = tensor.typed(Double.self)
-            return (0..<tensor.count).map { text(numbers[$0].description, numbers[$0].isFinite) }
+            return (0..<tensor.count).map { text(numbers[$0].description, numbers[$0], plainBelow: 1e16) }
         case .float16:
             let numbers = tensor.typed(Float16.self)
-            return (0..<tensor.count).map { text(numbers[$0].description, numbers[$0].isFinite) }
+            return (0..<tensor.count).map { text(numbers[$0].description, Double(numbers[$0]), plainBelow: 1e3) }
         case .bool: return (0..<tensor.count).map { Array((tensor.typed(UInt8.self)[$0] != 0 ? "True" : "False").utf8) }
         case .int8: return integers(Int8.self)
         case .int16: return integers(Int16.self)
@@ -84,9 +87,12 @@ final class TextCast: Kernel {
         }
     }
 
-    /// A number as NumPy writes it, from Swift's shortest digits: with an exponent only below 1e-4 and from 1e16.
-    static func text(_ shortest: String, _ isFinite: Bool) -> [UInt8] {
-        guard isFinite else { return Array((shortest.hasSuffix("inf") ? shortest : "nan").utf8) }
+    /// A number as NumPy writes it, from Swift's shortest digits.
+    ///
+    /// Without an exponent are numbers from 1e-4 to the power of ten whose digits the type holds: 1e3, 1e6 or 1e16
+    /// (NumPy 2.4; older ones take 1e16 for all).
+    static func text(_ shortest: String, _ value: Double, plainBelow bound: Double) -> [UInt8] {
+        guard value.isFinite else { return Array((shortest.hasSuffix("inf") ? shortest : "nan").utf8) }
         let parts = shortest.split(separator: "e")
         var mantissa = parts[0]
         let sign = mantissa.hasPrefix("-") ? "-" : ""
@@ -104,7 +110,7 @@ final class TextCast: Kernel {
         if digits == [zero] { return Array("\(sign)0.0".utf8) }
         func characters(_ range: Range<Int>) -> String { String(decoding: digits[range], as: UTF8.self) }
         let exponent = point - 1
-        if exponent < -4 || exponent >= 16 {
+        if value.magnitude < 1e-4 || value.magnitude >= bound {
             let rest = digits.count > 1 ? ".\(characters(1..<digits.count))" : ""
             let power = abs(exponent) < 10 ? "0\(abs(exponent))" : "\(abs(exponent))"
             return Array("\(sign)\(characters(0..<1))\(rest)e\(exponent < 0 ? "-" : "+")\(power)".utf8)

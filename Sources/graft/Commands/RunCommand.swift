@@ -19,6 +19,7 @@ struct RunCommand: ParsableCommand {
 
               graft run model.onnx --inputs in.npz --outputs out.npz
               graft run model.onnx --random 1 --outputs out.npz --profile
+              graft run model.onnx --random 1 --repeat 3 --trace trace.json
             """)
 
     @Argument(help: "The model.")
@@ -39,11 +40,18 @@ struct RunCommand: ParsableCommand {
     @Option(name: .long, help: "Run this many times more, for timing.")
     var `repeat` = 0
 
+    @Option(name: .long, help: "Run for this many seconds more, for timing.")
+    var seconds: Double = 0
+
     @Option(name: .long, help: "The numbers that matrix work is done in: float32, or bf16 where the processor has it.")
     var precision: Precision = .float32
 
     @Flag(name: .long, help: "Print the time by operator and by node.")
     var profile = false
+
+    @Option(
+        name: .long, help: "Write a time line of the nodes as a Chrome trace (JSON), for chrome://tracing or Perfetto.")
+    var trace: String?
 
     @OptionGroup var common: CommonOptions
 
@@ -54,7 +62,9 @@ struct RunCommand: ParsableCommand {
 
     func validate() throws {
         if (inputs == nil) == (random == nil) { throw ValidationError("Give either --inputs or --random.") }
-        if batch < 1 || `repeat` < 0 { throw ValidationError("--batch and --repeat take positive numbers.") }
+        if batch < 1 || `repeat` < 0 || !(seconds >= 0) {
+            throw ValidationError("--batch, --repeat and --seconds take positive numbers.")
+        }
     }
 
     func run() throws {
@@ -73,12 +83,22 @@ struct RunCommand: ParsableCommand {
         let session = try Session(plan)
         var times: [Double] = []
         var results: [String: ModelValue] = [:]
-        if profile && `repeat` == 0 { session.profile = Profile(plan) }
-        for turn in 0...`repeat` {
-            if profile && turn == 1 { session.profile = Profile(plan) }
+        func runOnce() throws {
             let start = Progress.now()
             results = try session.run(given)
             times.append(Progress.now() - start)
+        }
+        let isTimed = `repeat` > 0 || seconds > 0
+        let isProfiled = profile || trace != nil
+        if isProfiled && !isTimed { session.profile = Profile(plan) }
+        // The first run makes primitives and packs weights; those after it are what is measured.
+        try runOnce()
+        var processor = 0.0
+        if isTimed {
+            if isProfiled { session.profile = Profile(plan) }
+            let (end, used) = (Progress.now() + seconds, Progress.processorTime())
+            while times.count <= `repeat` || Progress.now() < end { try runOnce() }
+            processor = (Progress.processorTime() - used) / Double(max(times.count - 1, 1))
         }
         var named: OrderedDictionary<String, Tensor> = [:]
         for port in plan.outputs {
@@ -86,10 +106,16 @@ struct RunCommand: ParsableCommand {
             named.merge(NamedArrays.arrays(port.name, value)) { _, new in new }
         }
         if let outputs { try NPZ.write(named, to: outputs) }
-        try report(named, times: times, session: session)
+        if let trace, let profile = session.profile {
+            let tensors = given.compactMapValues(\.tensor)
+            try ChromeTrace(profile, of: source, inputs: tensors).write(to: trace)
+        }
+        try report(named, times: times, processor: processor, session: session)
     }
 
-    private func report(_ results: OrderedDictionary<String, Tensor>, times: [Double], session: Session) throws {
+    private func report(
+        _ results: OrderedDictionary<String, Tensor>, times: [Double], processor: Double, session: Session
+    ) throws {
         let warm = times.count > 1 ? times.dropFirst().sorted() : times
         let median = warm[warm.count / 2]
         if common.json {
@@ -99,6 +125,7 @@ struct RunCommand: ParsableCommand {
                         ["name": JSON($0.key), "type": JSON($0.value.elementType.name), "shape": JSON($0.value.shape)]
                     }),
                 "first_seconds": JSON(times[0]), "median_seconds": JSON(median),
+                "best_seconds": JSON(warm[0]), "processor_seconds": JSON(processor),
                 "peak_arena_bytes": JSON(session.peakBytes),
             ]
             Console.output(json.text(.indented))
@@ -113,7 +140,7 @@ struct RunCommand: ParsableCommand {
             let runs = times.count > 1 ? ", then \(Format.duration(median)) a run" : ""
             Console.note("first run \(Format.duration(times[0]))\(runs)")
         }
-        if let profile = session.profile { Console.note(Self.text(of: profile)) }
+        if profile, let profile = session.profile { Console.note(Self.text(of: profile)) }
     }
 
     private static func text(of profile: Profile) -> String {
