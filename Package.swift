@@ -84,7 +84,7 @@ let package = Package(
 
         .executableTarget(
             name: "graft-conformance",
-            dependencies: ["GraftONNX", "GraftRuntime", "GraftIR", "GraftCore", collections],
+            dependencies: ["GraftONNX", "GraftRuntime", "GraftData", "GraftIR", "GraftCore", collections],
             path: "Tests/Conformance/Runner", swiftSettings: strict),
         .target(
             name: "GraftTestSupport", dependencies: ["GraftCore", "GraftIR", "GraftWeights"],

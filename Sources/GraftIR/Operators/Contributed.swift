@@ -157,7 +157,9 @@ enum Contributed: OperatorFamily {
         let type = context.elementType(0)
         let heads = try context.reader.int("num_heads", default: 0)
         let groups = try context.reader.int("kv_num_heads", default: 0)
-        guard let q = context.shape(0), q.rank == 3, heads > 0, groups > 0 else { return context.setTensor(type, nil) }
+        guard let q = context.shape(0), q.rank == 3, heads > 0, heads < 1 << 32, groups > 0, groups < 1 << 32 else {
+            return context.setTensor(type, nil)
+        }
         let size = q[2].extent.floorDivided(by: .fixed(context.has(1) ? heads : heads + 2 * groups))
         context.setTensor(type, SymbolicShape(extents: [q[0].extent, q[1].extent, size * .fixed(heads)]))
         let cache = SymbolicShape(extents: [q[0].extent, .fixed(groups), .unknown, size])

@@ -47,6 +47,7 @@ package enum KernelRegistry {
             IntegerConvolutionKernels.self,
             IntegerMatMulKernels.self,
             LabelLossKernels.self,
+            ImageDecodingKernels.self,
             LinearAttentionKernels.self,
             LinearModelKernels.self,
             MapKernels.self,

@@ -76,7 +76,7 @@ final class AttentionKernel: Kernel {
         let valueSize = isFlat ? v.shape[2] / groups : v.shape[last]
         let (batch, queries, added) = (q.shape[0], q.shape[last - 1], k.shape[last - 1])
         guard keySize == size, k.shape[0] == batch, v.shape[0] == batch, v.shape[last - 1] == added,
-            isFlat || v.shape[1] == groups
+            isFlat || v.shape[1] == groups, let rowWidth = Checked.product([heads, valueSize])
         else { throw KernelFailure("Q, K and V of shapes \(q.shape), \(k.shape) and \(v.shape) do not fit") }
 
         let keyRows = try cache(k, past: 4, output: 1, batch, groups, added, size, context)
@@ -85,13 +85,13 @@ final class AttentionKernel: Kernel {
         guard valueRows.past == past else { throw KernelFailure("past_key and past_value differ in length") }
 
         let y = try context.output(
-            0, type, isFlat ? [batch, queries, heads * valueSize] : [batch, heads, queries, valueSize])
+            0, type, isFlat ? [batch, queries, rowWidth] : [batch, heads, queries, valueSize])
         var problem = AttentionProblem(
             batch: batch, queryHeads: heads, keyHeads: groups, queries: queries, keys: keys, size: size,
             valueSize: valueSize,
-            q: isFlat ? HeadRows(q, rows: queries, width: heads * size, size: size) : try HeadRows(q),
+            q: isFlat ? HeadRows(q, rows: queries, width: q.shape[2], size: size) : try HeadRows(q),
             k: keyRows.rows, v: valueRows.rows,
-            y: isFlat ? HeadRows(y, rows: queries, width: heads * valueSize, size: valueSize) : try HeadRows(y),
+            y: isFlat ? HeadRows(y, rows: queries, width: rowWidth, size: valueSize) : try HeadRows(y),
             scale: scale ?? 1 / Float(max(1, size)).squareRoot(), softcap: softcap)
         problem.bias = try bias(batch, heads, queries, keys, past: past, type, context)
         if let stage {

@@ -12,8 +12,9 @@ struct HeadRows {
         guard tensor.rank == 4 else { throw KernelFailure("a tensor of shape \(tensor.shape) where 4 axes are needed") }
         self.tensor = tensor
         rowStride = tensor.shape[3]
-        headStride = tensor.shape[2] * rowStride
-        batchStride = tensor.shape[1] * headStride
+        // A tensor without elements may have any extents.
+        headStride = tensor.shape[2] &* rowStride
+        batchStride = tensor.shape[1] &* headStride
     }
 
     /// Heads inside the rows of a tensor of shape (batch, rows, width), from an element of the row on.
@@ -21,7 +22,7 @@ struct HeadRows {
         self.tensor = tensor.part(startingAt: start, [])
         rowStride = width
         headStride = size
-        batchStride = rows * width
+        batchStride = rows &* width
     }
 
     init(_ tensor: RuntimeTensor, batch: Int, head: Int, row: Int) {

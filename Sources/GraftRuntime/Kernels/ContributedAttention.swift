@@ -67,7 +67,7 @@ struct ContributedAttentionSettings {
 
     init(_ node: KernelNode) throws {
         heads = node.attributes.int("num_heads") ?? 0
-        guard heads > 0 else { throw KernelFailure("num_heads is \(heads)") }
+        guard heads > 0, heads < 1 << 32 else { throw KernelFailure("num_heads is \(heads)") }
         // Zero stands for the default.
         scale = node.attributes.float("scale").flatMap { $0 == 0 ? nil : $0 }
         filter = node.attributes.float("mask_filter_value") ?? -10000

@@ -7,6 +7,9 @@ enum GridSamplingKernels: KernelFamily {
         [
             .function("GridSample", prepare: { try GridSampler($0) }, run: { try $0.run($1) }),
             .function(
+                "GridSampleGrad", domain: graftDomain, widens: true, prepare: { try GridSampler($0) },
+                run: { try $0.runGradient($1) }),
+            .function(
                 "AffineGrid", widens: true, prepare: { $0.attributes.int("align_corners") ?? 0 != 0 },
                 run: { isAligned, context in
                     switch try context.input(0).elementType {
@@ -66,9 +69,9 @@ struct GridSampler: Sendable {
     }
     enum Padding: Sendable { case zeros, border, reflection }
 
-    private let mode: Mode
-    private let padding: Padding
-    private let isAligned: Bool
+    let mode: Mode
+    let padding: Padding
+    let isAligned: Bool
 
     init(_ node: KernelNode) throws {
         switch node.attributes.string("mode") ?? "linear" {
@@ -128,7 +131,7 @@ struct GridSampler: Sendable {
         let spatial = Array(x.shape[2...])
         let rank = spatial.count
         let points = grid.shape[1..<(grid.rank - 1)].reduce(1, *)
-        guard x.count > 0 || padding == .zeros, points > 0, !spatial.contains(0) else { return }
+        guard points > 0, !spatial.contains(0) else { return }
         let capacity = (0..<rank).reduce(1) { count, _ in count * mode.taps }
         let source = grid.typed(T.self)
         Parallel.forEachRange(x.shape[0] * points, grain: max(1, 4096 / max(1, capacity * x.shape[1]))) { range in
@@ -137,88 +140,25 @@ struct GridSampler: Sendable {
                     let place = source + index * rank
                     var count = 1
                     buffer[0] = (0, 1)
-                    for axis in 0..<rank {
-                        let coordinate = denormalized(place[rank - 1 - axis], spatial[axis])
-                        count = extend(buffer, count, capacity, coordinate, spatial[axis])
-                        if count == 0 { break }
+                    for axis in 0..<rank where count > 0 {
+                        let taps = AxisTaps(place[rank - 1 - axis], spatial[axis], self)
+                        for entry in 0..<count { buffer[capacity + entry] = buffer[entry] }
+                        let before = count
+                        count = 0
+                        for entry in 0..<before {
+                            let outer = buffer[capacity + entry]
+                            for tap in 0..<taps.count where taps.places[tap] >= 0 {
+                                buffer[count] = (
+                                    outer.offset * spatial[axis] + taps.places[tap], outer.weight * taps.weights[tap]
+                                )
+                                count += 1
+                            }
+                        }
                     }
                     body(index / points, index % points, UnsafeBufferPointer(rebasing: buffer[..<count]))
                 }
             }
         }
-    }
-
-    /// Combines the taps of the axes so far with those of one more axis; taps outside an image padded with zeros are
-    /// left out.
-    private func extend<T: RealNumber>(
-        _ buffer: UnsafeMutableBufferPointer<(offset: Int, weight: T)>, _ count: Int, _ capacity: Int, _ given: T,
-        _ length: Int
-    ) -> Int {
-        var coordinate = mode == .nearest ? given.rounded(.toNearestOrEven) : given
-        let (low, high): (T, T) = isAligned ? (0, T(length - 1)) : (-0.5, T(length) - 0.5)
-        if !(coordinate >= low && coordinate <= high) {
-            switch padding {
-            case .zeros: break
-            // Cubic taps are held inside one by one, so the place only has to stay near.
-            case .border where mode == .cubic: coordinate = min(max(coordinate, -3), T(length) + 2)
-            case .border: coordinate = min(max(coordinate, 0), T(length - 1))
-            case .reflection: coordinate = reflected(coordinate, low, high)
-            }
-        }
-        // Not a number, or so far outside that no tap is inside.
-        guard abs(coordinate) <= T(length) + 4 else { return 0 }
-        let base = coordinate.rounded(.down)
-        let first = Int(base)
-        let part = coordinate - base
-        var weights: (T, T, T, T) = (1, 0, 0, 0)
-        var start = first
-        switch mode {
-        case .nearest: break
-        case .linear: weights = (1 - part, part, 0, 0)
-        case .cubic:
-            weights = cubicWeights(part)
-            start = first - 1
-        }
-        for index in 0..<count { buffer[capacity + index] = buffer[index] }
-        var result = 0
-        for index in 0..<count {
-            let outer = buffer[capacity + index]
-            for tap in 0..<mode.taps {
-                var place = start + tap
-                if place < 0 || place >= length {
-                    switch padding {
-                    case .zeros: continue
-                    case .border: place = min(max(place, 0), length - 1)
-                    case .reflection: place = min(max(Int(reflected(T(place), low, high)), 0), length - 1)
-                    }
-                }
-                let weight = tap == 0 ? weights.0 : tap == 1 ? weights.1 : tap == 2 ? weights.2 : weights.3
-                buffer[result] = (outer.offset * length + place, outer.weight * weight)
-                result += 1
-            }
-        }
-        return result
-    }
-
-    private func denormalized<T: RealNumber>(_ n: T, _ length: Int) -> T {
-        isAligned ? (n + 1) / 2 * T(length - 1) : ((n + 1) * T(length) - 1) / 2
-    }
-
-    private func reflected<T: RealNumber>(_ x: T, _ low: T, _ high: T) -> T {
-        let extent = high - low
-        guard extent > 0 else { return low }
-        if x >= low, x <= high { return x }
-        let distance = (x < low ? low - x : x - high).truncatingRemainder(dividingBy: 2 * extent)
-        let inside = distance <= extent ? distance : 2 * extent - distance
-        return x < low ? low + inside : high - inside
-    }
-
-    /// The weights of the four elements around a place, by cubic convolution with -0.75.
-    private func cubicWeights<T: RealNumber>(_ x: T) -> (T, T, T, T) {
-        let a: T = -0.75
-        func near(_ d: T) -> T { ((a + 2) * d - (a + 3)) * d * d + 1 }
-        func far(_ d: T) -> T { ((a * d - 5 * a) * d + 8 * a) * d - 4 * a }
-        return (far(x + 1), near(x), near(1 - x), far(2 - x))
     }
 
     private func interpolate<T: RealNumber>(

@@ -28,7 +28,7 @@ final class GroupQueryAttentionKernel: Kernel {
         let attributes = node.attributes
         heads = attributes.int("num_heads") ?? 0
         groups = attributes.int("kv_num_heads") ?? 0
-        guard heads > 0, groups > 0, heads % groups == 0 else {
+        guard heads > 0, groups > 0, heads % groups == 0, heads < 1 << 32 else {
             throw KernelFailure("\(heads) query heads and \(groups) key heads")
         }
         scale = attributes.float("scale").flatMap { $0 == 0 ? nil : $0 }
@@ -86,7 +86,7 @@ final class GroupQueryAttentionKernel: Kernel {
         }
         let keys = max(capacity, total)
         // A prompt fills the cache from its start; later queries follow what is there.
-        let past = lengths.map { queries == total ? 0 : min($0, keys) + 1 - queries }
+        let past = lengths.map { queries == total ? 0 : min(max($0, -1), keys) + 1 - queries }
         guard past.allSatisfy({ $0 >= 0 && $0 + queries <= keys && $0 <= max(capacity, 0) }) else {
             throw KernelFailure("lengths \(lengths.prefix(8)) do not fit a cache of \(capacity) and \(queries) queries")
         }

@@ -46,7 +46,8 @@ enum LinearAttentionKernels: KernelFamily {
         let (q, k, v) = (try floats(0), try floats(1), try floats(2))
         let (heads, groups) = (settings.queryHeads, settings.keyHeads)
         guard q.rank == 3, k.rank == 3, v.rank == 3, k.shape[..<2] == q.shape[..<2], v.shape[..<2] == q.shape[..<2],
-            q.shape[2] % heads == 0, v.shape[2] % groups == 0, k.shape[2] == q.shape[2] / heads * groups
+            q.shape[2] % heads == 0, v.shape[2] % groups == 0, k.shape[2] == q.shape[2] / heads * groups,
+            let rowWidth = Checked.product([heads, v.shape[2] / groups])
         else { throw KernelFailure("query, key and value of shapes \(q.shape), \(k.shape) and \(v.shape)") }
         let (batch, length) = (q.shape[0], q.shape[1])
         let (size, width) = (q.shape[2] / heads, v.shape[2] / groups)
@@ -65,7 +66,7 @@ enum LinearAttentionKernels: KernelFamily {
         if let beta, beta.shape != [batch, length, groups], beta.shape != [batch, length, 1] {
             throw KernelFailure("beta of shape \(beta.shape) for \(groups) heads")
         }
-        let y = try context.temporary(.float32, [batch, length, heads * width])
+        let y = try context.temporary(.float32, [batch, length, rowWidth])
         let state = try context.temporary(.float32, stateShape)
         if let past {
             state.pointer.copyMemory(from: past.pointer, byteCount: state.byteCount)

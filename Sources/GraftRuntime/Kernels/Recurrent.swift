@@ -74,7 +74,8 @@ final class RecurrentKernel: Kernel {
         else { throw KernelFailure("X, W and R of shapes \(x.shape), \(w.shape) and \(r.shape)") }
         let (length, batch) = isBatchFirst ? (x.shape[1], x.shape[0]) : (x.shape[0], x.shape[1])
         let hidden = r.shape[2]
-        guard w.shape[1] == cell.gates * hidden, r.shape[1] == cell.gates * hidden, hiddenSize ?? hidden == hidden
+        guard let gateCount = Checked.product([cell.gates, hidden]), w.shape[1] == gateCount, r.shape[1] == gateCount,
+            hiddenSize ?? hidden == hidden
         else { throw KernelFailure("W and R of shapes \(w.shape) and \(r.shape) for \(hiddenSize ?? hidden) units") }
         func optional(_ index: Int, _ shape: [Int], _ name: String) throws -> RuntimeTensor? {
             guard context.has(index) else { return nil }

@@ -71,7 +71,7 @@ struct RunCommand: ParsableCommand {
         common.apply()
         let limits = try common.limits()
         let source = try ModelFormats.read(path: model, limits: limits)
-        var options = PlanOptions()
+        var options = PlanOptions.readingPictures
         options.allowsBF16 = precision == .bf16
         let plan = try Plan(source, options: options)
         let given: [String: ModelValue]
