@@ -1,8 +1,7 @@
 import CNumerics
 
 extension Tensor {
-    /// The elements converted to `Float`: floating-point numbers of 16, 32 and 64 bits, integers of at least 8 bits
-    /// and truth values.
+    /// The elements converted to `Float`: floating-point numbers and integers of every width, and truth values.
     ///
     /// - Throws: ``TensorError/typeMismatch(expected:actual:)`` for other types.
     public func floats() throws -> [Float] {
@@ -38,7 +37,11 @@ extension Tensor {
             case .int64: return converted(Int64.self) { Float($0) }
             case .uint64: return converted(UInt64.self) { Float($0) }
             case .bool: return converted(UInt8.self) { $0 == 0 ? 0 : 1 }
-            default: throw TensorError.typeMismatch(expected: .float32, actual: elementType)
+            default:
+                guard let numbers = SmallElements.numbers(elementType) else {
+                    throw TensorError.typeMismatch(expected: .float32, actual: elementType)
+                }
+                return SmallElements.codes(elementType, bytes, count: count).map { numbers[Int($0)] }
             }
         }
     }
@@ -58,6 +61,10 @@ extension Tensor {
                 }
                 return result
             }
+            func small() -> [Int]? {
+                guard let numbers = SmallElements.numbers(elementType) else { return nil }
+                return SmallElements.codes(elementType, bytes, count: count).map { Int(numbers[Int($0)]) }
+            }
             return switch elementType {
             case .int8: converted(Int8.self)
             case .uint8, .bool: converted(UInt8.self)
@@ -67,6 +74,7 @@ extension Tensor {
             case .uint32: converted(UInt32.self)
             case .int64: converted(Int64.self)
             case .uint64: converted(UInt64.self)
+            case .int4, .uint4, .int2, .uint2: small()
             default: nil
             }
         }

@@ -5,26 +5,36 @@ import GraftCore
 /// after.
 final class WideningKernel: Kernel {
     private let inner: any Kernel
+    private var kept: [Int: (version: Int, tensor: RuntimeTensor)] = [:]
 
     init(_ inner: any Kernel) { self.inner = inner }
 
     func run(_ context: KernelContext) throws {
-        var narrow: ElementType?
+        // The first floating-point operand says what the results are; scales and the like may have another type.
+        var first: ElementType?
         for index in 0..<context.inputCount {
-            guard context.has(index), case .tensor(let tensor) = try context.value(index),
-                tensor.elementType == .float16 || tensor.elementType == .bfloat16
-            else { continue }
-            narrow = narrow ?? tensor.elementType
-            context.replaceInput(index, try context.converted(tensor, .float32))
+            guard let type = context.elementType(index) else { continue }
+            if type.isFloatingPoint { first = first ?? type }
+            guard type == .float16 || type == .bfloat16 else { continue }
+            context.replaceInput(index, try widened(context.input(index), index, context))
         }
         try inner.run(context)
-        guard let narrow else { return }
+        guard let narrow = first, narrow == .float16 || narrow == .bfloat16 else { return }
         for index in 0..<context.outputCount {
             guard case .tensor(let tensor)? = context.output(at: index), tensor.elementType == .float32 else {
                 continue
             }
             context.set(index, try context.converted(tensor, narrow))
         }
+    }
+
+    /// An operand in 32 bits; one that is the same in the next run is converted once.
+    private func widened(_ tensor: RuntimeTensor, _ index: Int, _ context: KernelContext) throws -> RuntimeTensor {
+        guard let version = context.version(index) else { return try context.converted(tensor, .float32) }
+        if let found = kept[index], found.version == version { return found.tensor }
+        let result = try context.converted(tensor, .float32)
+        kept[index] = (version, result)
+        return result
     }
 }
 
@@ -66,5 +76,14 @@ enum BFloat16 {
     @inline(__always) static func rounded(_ bits: UInt32) -> UInt16 {
         if bits & 0x7FFF_FFFF > 0x7F80_0000 { return UInt16(truncatingIfNeeded: bits >> 16) | 0x40 }
         return UInt16(truncatingIfNeeded: (bits &+ 0x7FFF &+ (bits >> 16 & 1)) >> 16)
+    }
+
+    /// The bits of a 64-bit number rounded to nearest even, once.
+    @inline(__always) static func rounded(_ value: Double) -> UInt16 {
+        let single = Float(value)
+        guard single.isFinite, Double(single) != value else { return rounded(single.bitPattern) }
+        // A float32 that is not exact gets an odd last bit: rounding it again then goes the way of the exact number.
+        let below = abs(Double(single)) < abs(value) ? single.bitPattern : single.bitPattern &- 1
+        return rounded(below | 1)
     }
 }

@@ -1,4 +1,5 @@
 import COneDNN
+import GraftCore
 import GraftIR
 
 /// What follows a convolution or matrix product element by element is done by its kernel.
@@ -18,7 +19,8 @@ enum FuseEpilogues: PlanPass {
         guard var node = graph.nodes[index],
             KernelRegistry.definition(node.op, opset: node.opset)?.fuses == true, node.postOperations.count < 4,
             let output = node.outputs.first ?? nil, let reader = graph.onlyReader(of: output),
-            let next = graph.nodes[reader.node], let result = next.outputs.first ?? nil
+            let next = graph.nodes[reader.node], let result = next.outputs.first ?? nil,
+            graph.types[output]?.elementType.map({ [.float32, .float16, .bfloat16].contains($0) }) ?? true
         else { return nil }
         if let activation = activation(next, reader.input, graph) {
             node.postOperations.append(.activation(activation))

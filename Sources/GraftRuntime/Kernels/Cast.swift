@@ -1,50 +1,83 @@
 import GraftCore
 import GraftIR
 
-/// Cast and CastLike between numbers of at least one byte, and truth values.
+/// Cast, CastLike and BitCast.
 enum CastKernels: KernelFamily {
     static var definitions: [KernelDefinition] {
         [
             .function(
                 "Cast",
-                prepare: { node -> ElementType in
-                    guard let code = node.attributes.int("to"), let value = Int32(exactly: code),
-                        let type = ElementType(rawValue: value)
-                    else { throw KernelFailure("the attribute \"to\" is missing or names no type") }
+                prepare: { node -> CastSettings in
+                    let type = try target(node)
                     guard isSupported(type) else { throw KernelFailure("conversion to \(type.name)") }
                     if let from = node.elementType(0), !isSupported(from) {
                         throw KernelFailure("conversion from \(from.name)")
                     }
-                    return type
-                }, run: { try cast($1, to: $0) }),
-            .function("CastLike") { context in
-                guard let type = try context.value(1).elementType else { throw KernelFailure("not a tensor") }
-                try cast(context, to: type)
-            },
+                    return try CastSettings(node, type)
+                }, run: { try cast($1, $0) }),
+            .function(
+                "CastLike", prepare: { try CastSettings($0, .float32) },
+                run: { settings, context in
+                    guard let type = try context.value(1).elementType else { throw KernelFailure("not a tensor") }
+                    try cast(context, settings.to(type))
+                }),
+            .function("BitCast", prepare: { try target($0) }, run: { try bitCast($1, $0) }),
         ]
     }
 
-    private static func isSupported(_ type: ElementType) -> Bool {
-        switch type {
-        case .float32, .float64, .float16, .bfloat16, .int8, .int16, .int32, .int64, .uint8, .uint16, .uint32, .uint64,
-            .bool:
-            true
-        default: false
+    private static func target(_ node: KernelNode) throws -> ElementType {
+        if let name = node.attributes.string("to"), let type = ElementType(name: name) { return type }
+        guard let code = node.attributes.int("to"), let value = Int32(exactly: code),
+            let type = ElementType(rawValue: value)
+        else { throw KernelFailure("the attribute \"to\" is missing or names no type") }
+        return type
+    }
+
+    private static func isSupported(_ type: ElementType) -> Bool { type != .complex64 && type != .complex128 }
+
+    static func cast(_ context: KernelContext, _ settings: CastSettings) throws {
+        if case .strings(let texts) = try context.value(0) {
+            if settings.type == .string {
+                context.set(0, .strings(texts))
+            } else {
+                context.set(0, try StringCast.parse(texts, settings, context))
+            }
+            return
+        }
+        let x = try context.input(0)
+        if x.elementType == settings.type {
+            context.set(0, x)
+        } else if settings.type == .string {
+            context.set(0, .strings(try StringCast.text(context.plain(0), context)))
+        } else if SmallElements.contains(x.elementType) || SmallElements.contains(settings.type) {
+            context.set(0, try context.castSmall(x, settings))
+        } else {
+            context.set(0, try cast(context, x, to: settings.type))
         }
     }
 
-    static func cast(_ context: KernelContext, to type: ElementType) throws {
-        let x = try context.input(0)
-        if x.elementType == type {
-            context.set(0, x)
-            return
+    private static func bitCast(_ context: KernelContext, _ type: ElementType) throws {
+        let x = try context.plain(0)
+        guard type.bitWidth == x.elementType.bitWidth else {
+            throw KernelFailure("\(x.elementType.name) and \(type.name) differ in width")
         }
-        context.set(0, try cast(context, x, to: type))
+        context.set(0, RuntimeTensor(type, x.shape, buffer: x.buffer, offset: x.offset))
     }
 
     static func cast(_ context: KernelContext, _ x: RuntimeTensor, to type: ElementType) throws -> RuntimeTensor {
         // Narrow floating-point numbers go through float32.
         switch (x.elementType, type) {
+        case (.float64, .float16):
+            // Through float32 it would be rounded twice.
+            let y = try context.temporary(type, x.shape, layout: x.layout)
+            convert(Double.self, Float16.self, x, y) { Float16($0) }
+            return y
+        case (.float64, .bfloat16):
+            let y = try context.temporary(type, x.shape, layout: x.layout)
+            convert(Double.self, UInt16.self, x, y) { BFloat16.rounded($0) }
+            return y
+        case (.int32, .bfloat16), (.uint32, .bfloat16), (.int64, .bfloat16), (.uint64, .bfloat16):
+            return try cast(context, cast(context, x, to: .float64), to: type)
         case (.float16, .float32), (.bfloat16, .float32), (.float32, .float16), (.float32, .bfloat16):
             return try context.converted(x, type)
         case (.float16, _), (.bfloat16, _): return try cast(context, context.converted(x, .float32), to: type)

@@ -107,7 +107,7 @@ enum ComparisonKernels: KernelFamily {
             })
     }
 
-    private static func select(_ context: KernelContext) throws {
+    static func select(_ context: KernelContext) throws {
         if case .strings = try context.value(1) {
             try selectStrings(context)
             return

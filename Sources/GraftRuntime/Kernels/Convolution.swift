@@ -58,12 +58,14 @@ struct ConvolutionShape: Equatable {
             let full = strides[axis] * (x[axis + 2] - 1) + extra[axis] + (kernel[axis] - 1) * dilations[axis] + 1
             if let wanted = outputShape, wanted.count >= rank {
                 let size = wanted[wanted.count - rank + axis]
-                let total = full - size
+                // A result that is larger than what the window reaches ends with what no window adds to.
+                let total = max(0, full - size)
                 begin.append(attributes.autoPad == .sameUpper ? total / 2 : total - total / 2)
                 output.append(size)
             } else if attributes.autoPad == .sameUpper || attributes.autoPad == .sameLower {
                 let size = x[axis + 2] * strides[axis]
-                let total = full - size
+                // A result that is larger than what the window reaches ends with what no window adds to.
+                let total = max(0, full - size)
                 begin.append(attributes.autoPad == .sameUpper ? total / 2 : total - total / 2)
                 output.append(size)
             } else {
@@ -92,192 +94,5 @@ struct ConvolutionShape: Equatable {
         strides[first] = kernel
         strides[first + 1] = weights[first] * kernel
         return try .strided(type, weights, strides: strides)
-    }
-}
-
-final class ConvolutionKernel: Kernel {
-    private let isTransposed: Bool
-    private let attributes: WindowAttributes
-    private let group: Int
-    private let outputPadding: [Int]?
-    private let outputShape: [Int]?
-    private let postOperations: [PostOperation]
-    private let allowsBF16: Bool
-    private let constantShape: [Int]?
-    private var constantTensor: RuntimeTensor?
-    private var weights: PackedWeights?
-    private var prepared: [Prepared] = []
-
-    /// A primitive for one combination of shapes.
-    private struct Prepared {
-        let shape: ConvolutionShape
-        let hasBias: Bool
-        let wasAskedToFuse: Bool
-        let fused: Bool
-        let primitive: Primitive
-        let stored: MemoryDescriptor
-        let weights: MemoryDescriptor
-        let source: LayoutConverter?
-        let sourceLayout: MemoryDescriptor?
-        let target: LayoutConverter?
-        let targetLayout: MemoryDescriptor?
-    }
-
-    init(_ node: KernelNode, transposed: Bool) throws {
-        isTransposed = transposed
-        attributes = try WindowAttributes(node.attributes)
-        group = node.attributes.int("group") ?? 1
-        outputPadding = node.attributes.ints("output_padding")
-        outputShape = node.attributes.ints("output_shape")
-        postOperations = node.postOperations
-        allowsBF16 = node.options.allowsBF16
-        constantTensor = node.takeConstant(1)
-        constantShape = constantTensor?.shape
-    }
-
-    private func shape(_ x: [Int], _ w: [Int]) throws -> ConvolutionShape {
-        isTransposed
-            ? try .transposed(
-                x, w, group: group, attributes, outputPadding: outputPadding, outputShape: outputShape)
-            : try .forward(x, w, group: group, attributes)
-    }
-
-    func run(_ context: KernelContext) throws {
-        let x = try context.channelsLast(0)
-        guard x.elementType == .float32 else { throw KernelFailure("elements of type \(x.elementType.name)") }
-        let w = constantShape == nil ? try context.plain(1, .float32) : nil
-        let shape = try shape(x.shape, constantShape ?? w?.shape ?? [])
-        let bias = context.has(2) ? try context.plain(2, .float32) : nil
-        if let bias, bias.count != shape.target[1] {
-            throw KernelFailure("a bias of \(bias.count) numbers does not fit \(shape.target[1]) channels")
-        }
-        var fused = true
-        for case .add(let input) in postOperations {
-            if try context.input(input).shape != shape.target || shape.window.outreachesInput { fused = false }
-        }
-        guard shape.target.allSatisfy({ $0 > 0 }), x.count > 0 else {
-            try context.output(0, .float32, shape.target, layout: .channelsLast)
-            return
-        }
-        let prepared = try prepare(shape, hasBias: bias != nil, fused: fused)
-        fused = prepared.fused
-        let packed: UnsafeMutableRawPointer
-        if let w {
-            let cache = weights ?? PackedWeights()
-            weights = cache
-            packed = try cache.dynamic(
-                w, layout: prepared.stored, version: context.version(1), in: prepared.weights, context)
-        } else {
-            if let constant = constantTensor.take() {
-                weights = PackedWeights(constant: constant, layout: prepared.stored)
-            }
-            guard let weights else { throw KernelFailure("the weights are missing") }
-            packed = try weights.constant(in: prepared.weights, context)
-        }
-        try execute(prepared, x, packed, bias, context)
-        if !fused { try applyPostOperations(postOperations, context) }
-    }
-
-    private func execute(
-        _ prepared: Prepared, _ x: RuntimeTensor, _ weights: UnsafeMutableRawPointer, _ bias: RuntimeTensor?,
-        _ context: KernelContext
-    ) throws {
-        var source = x.pointer
-        if let converter = prepared.source, let layout = prepared.sourceLayout {
-            let buffer = try context.temporary(.uint8, [layout.byteCount])
-            try converter.run(source, buffer.pointer, context.arena)
-            source = buffer.pointer
-        }
-        var operand: UnsafeMutableRawPointer?
-        var operandArgument = GDNN_ARG_POST_BINARY
-        if prepared.fused {
-            for (position, operation) in postOperations.enumerated() {
-                guard case .add(let input) = operation else { continue }
-                operand = try context.channelsLast(input).pointer
-                operandArgument = postOperandArgument(position)
-            }
-        }
-        let y = try context.output(0, .float32, prepared.shape.target, layout: .channelsLast)
-        var target = y.pointer
-        if let layout = prepared.targetLayout {
-            target = try context.temporary(.uint8, [layout.byteCount]).pointer
-        }
-        switch (bias, operand) {
-        case (let bias?, let operand?):
-            try prepared.primitive.run(
-                context.arena, (GDNN_ARG_SRC, source), (GDNN_ARG_WEIGHTS, weights), (GDNN_ARG_DST, target),
-                (GDNN_ARG_BIAS, bias.pointer), (operandArgument, operand))
-        case (let bias?, nil):
-            try prepared.primitive.run(
-                context.arena, (GDNN_ARG_SRC, source), (GDNN_ARG_WEIGHTS, weights), (GDNN_ARG_DST, target),
-                (GDNN_ARG_BIAS, bias.pointer))
-        case (nil, let operand?):
-            try prepared.primitive.run(
-                context.arena, (GDNN_ARG_SRC, source), (GDNN_ARG_WEIGHTS, weights), (GDNN_ARG_DST, target),
-                (operandArgument, operand))
-        case (nil, nil):
-            try prepared.primitive.run(
-                context.arena, (GDNN_ARG_SRC, source), (GDNN_ARG_WEIGHTS, weights), (GDNN_ARG_DST, target))
-        }
-        if let converter = prepared.target { try converter.run(target, y.pointer, context.arena) }
-    }
-
-    private func prepare(_ shape: ConvolutionShape, hasBias: Bool, fused wanted: Bool) throws -> Prepared {
-        var fused = wanted
-        if let index = prepared.firstIndex(where: {
-            $0.shape == shape && $0.hasBias == hasBias && $0.wasAskedToFuse == wanted
-        }) {
-            return prepared[index]
-        }
-        let sourcePlain = try MemoryDescriptor.channelsLast(.float32, shape.source)
-        let targetPlain = try MemoryDescriptor.channelsLast(.float32, shape.target)
-        let stored = try shape.storedWeights(.float32, transposed: isTransposed)
-        let any = try MemoryDescriptor.any(.float32, shape.weights)
-        let bias = hasBias ? try MemoryDescriptor.strided(.float32, [shape.target[1]]) : nil
-        var window = shape.window.native
-        func make(_ source: MemoryDescriptor, _ target: MemoryDescriptor, operand: MemoryDescriptor) throws
-            -> Primitive?
-        {
-            try withAttributes(fused ? postOperations : [], operand: operand, allowBF16: allowsBF16) { attributes in
-                try Primitive.make { result in
-                    isTransposed
-                        ? gdnn_deconvolution(
-                            result, Int32(GDNN_FORWARD_INFERENCE.rawValue), source.handle, any.handle, bias?.handle,
-                            target.handle, &window, attributes)
-                        : gdnn_convolution(
-                            result, Int32(GDNN_FORWARD_INFERENCE.rawValue), source.handle, any.handle, bias?.handle,
-                            target.handle, &window, attributes)
-                }
-            }
-        }
-        var primitive = try make(sourcePlain, targetPlain, operand: targetPlain)
-        if primitive?.isReference ?? true, fused, !postOperations.isEmpty {
-            // The post-operations may be what has no fast implementation.
-            fused = false
-            let bare = try make(sourcePlain, targetPlain, operand: targetPlain)
-            if let bare, !bare.isReference || primitive == nil { primitive = bare } else { fused = true }
-        }
-        let hasOperand = fused && postOperations.contains { if case .add = $0 { true } else { false } }
-        if primitive?.isReference ?? true, !hasOperand {
-            // The layout that oneDNN prefers may have a fast implementation where channels-last has none.
-            let free = try make(
-                .any(.float32, shape.source), .any(.float32, shape.target), operand: targetPlain)
-            if let free, !free.isReference || primitive == nil { primitive = free }
-        }
-        guard let primitive, let weightsLayout = primitive.layout(GDNN_ARG_WEIGHTS),
-            let source = primitive.layout(GDNN_ARG_SRC), let target = primitive.layout(GDNN_ARG_DST)
-        else { throw KernelFailure("oneDNN has no convolution for shapes \(shape.source) and \(shape.weights)") }
-        let convertsSource = !source.isEqual(to: sourcePlain)
-        let convertsTarget = !target.isEqual(to: targetPlain)
-        let made = Prepared(
-            shape: shape, hasBias: hasBias, wasAskedToFuse: wanted, fused: fused, primitive: primitive, stored: stored,
-            weights: weightsLayout,
-            source: convertsSource ? try LayoutConverter(from: sourcePlain, to: source) : nil,
-            sourceLayout: convertsSource ? source : nil,
-            target: convertsTarget ? try LayoutConverter(from: target, to: targetPlain) : nil,
-            targetLayout: convertsTarget ? target : nil)
-        if prepared.count >= 16 { prepared.removeFirst() }
-        prepared.append(made)
-        return made
     }
 }

@@ -84,6 +84,7 @@ final class MatMulKernel: Kernel {
         let problem = try problem(a.shape, constantShape ?? b?.shape ?? [])
         guard a.elementType == .float32, b?.elementType ?? .float32 == .float32 else {
             try runGeneric(problem, context)
+            try applyPostOperations(postOperations, context)
             return
         }
         let c = context.has(2) && beta != 0 ? try context.plain(2) : nil

@@ -6,13 +6,11 @@ enum NormalizationKernels: KernelFamily {
     static var definitions: [KernelDefinition] {
         [
             .function(
-                "BatchNormalization", widens: true, prepare: { try BatchNormSettings($0) },
+                "BatchNormalization", widens: true,
+                prepare: { (BatchStatistics.Settings($0), BatchNormSettings($0)) },
                 run: { settings, context in
-                    if let training = settings.training {
-                        try BatchNormTrainingKernels.forward(context, training)
-                    } else {
-                        try batchNormalization(context, settings)
-                    }
+                    if let training = settings.0 { return try BatchStatistics.normalize(context, training) }
+                    try batchNormalization(context, settings.1)
                 }),
             .function(
                 "InstanceNormalization", widens: true, prepare: { $0.attributes.float("epsilon") ?? 1e-5 },
@@ -44,14 +42,7 @@ enum NormalizationKernels: KernelFamily {
         /// Set where the node normalises with the statistics of the batch.
         let training: BatchNormTrainingKernels.Settings?
 
-        init(_ node: KernelNode) throws {
-            epsilon = node.attributes.float("epsilon") ?? 1e-5
-            let mode = node.attributes.int("training_mode") ?? 0 != 0
-            if node.opset < 14, node.wants(1) {
-                throw KernelFailure("training mode of opset \(node.opset)")
-            }
-            training = mode ? BatchNormTrainingKernels.Settings(node) : nil
-        }
+        init(_ node: KernelNode) { epsilon = node.attributes.float("epsilon") ?? 1e-5 }
     }
 
     /// y = x s + b with s = scale / sqrt(var + epsilon) and b = B - mean s, for each channel.

@@ -105,6 +105,7 @@ enum ReductionKernels: KernelFamily {
         case .int32: try reduceInteger(Int32.self, operation, x, y, outer, length, inner)
         case .int64: try reduceInteger(Int64.self, operation, x, y, outer, length, inner)
         case .uint8: try reduceInteger(UInt8.self, operation, x, y, outer, length, inner)
+        case .uint16: try reduceInteger(UInt16.self, operation, x, y, outer, length, inner)
         case .uint32: try reduceInteger(UInt32.self, operation, x, y, outer, length, inner)
         case .uint64: try reduceInteger(UInt64.self, operation, x, y, outer, length, inner)
         case .bool where operation == .maximum: try reduceInteger(UInt8.self, .maximum, x, y, outer, length, inner)
@@ -268,6 +269,9 @@ enum ReductionKernels: KernelFamily {
                 case .int32: try extreme(Int32.self, settings, isMaximum, context)
                 case .int64: try extreme(Int64.self, settings, isMaximum, context)
                 case .uint8: try extreme(UInt8.self, settings, isMaximum, context)
+                case .uint16: try extreme(UInt16.self, settings, isMaximum, context)
+                case .uint32: try extreme(UInt32.self, settings, isMaximum, context)
+                case .uint64: try extreme(UInt64.self, settings, isMaximum, context)
                 case let type: throw KernelFailure("elements of type \(type.name)")
                 }
             })

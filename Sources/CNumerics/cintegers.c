@@ -1,0 +1,139 @@
+#include "cintegers.h"
+
+#include <string.h>
+
+#define PANEL CINTEGERS_PANEL
+
+static void multiply_plain(
+    const int16_t *a, size_t a_stride, size_t rows, const int16_t *b, size_t pairs, size_t panels, int32_t *sums,
+    size_t sum_stride) {
+    for (size_t p = 0; p < panels; p++) {
+        for (size_t r = 0; r < rows; r++) {
+            uint32_t total[PANEL] = {0};
+            const int16_t *line = a + r * a_stride, *panel = b + p * pairs * 2 * PANEL;
+            for (size_t k = 0; k < pairs; k++) {
+                for (size_t c = 0; c < PANEL; c++) {
+                    total[c] += (uint32_t)(line[2 * k] * panel[2 * c]) + (uint32_t)(line[2 * k + 1] * panel[2 * c + 1]);
+                }
+                panel += 2 * PANEL;
+            }
+            memcpy(sums + r * sum_stride + p * PANEL, total, sizeof total);
+        }
+    }
+}
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+static inline int32_t pair_at(const int16_t *a) {
+    int32_t pair;
+    memcpy(&pair, a, sizeof pair);
+    return pair;
+}
+
+#define VNNI __attribute__((target("avx512f,avx512bw,avx512vnni")))
+#define BW __attribute__((target("avx512f,avx512bw")))
+#define AVX2 __attribute__((target("avx2")))
+
+// Rows and panels at a time: as many sums as fit the registers, so that what is loaded is used often.
+#define TILE_ROWS 8
+#define TILE_PANELS 2
+
+#define ACCUMULATE_VNNI(sum, x, y) _mm512_dpwssd_epi32(sum, x, y)
+#define ACCUMULATE_BW(sum, x, y) _mm512_add_epi32(sum, _mm512_madd_epi16(x, y))
+
+#define DEFINE_TILE(NAME, TARGET, ACCUMULATE)                                                                          \
+    TARGET static inline __attribute__((always_inline)) void NAME##_tile(                                              \
+        const int16_t *a, size_t a_stride, const int16_t *b, size_t pairs, int32_t *sums, size_t sum_stride,           \
+        const int rows, const int panels) {                                                                            \
+        __m512i total[TILE_ROWS][TILE_PANELS];                                                                         \
+        for (int r = 0; r < rows; r++)                                                                                 \
+            for (int p = 0; p < panels; p++) total[r][p] = _mm512_setzero_si512();                                     \
+        for (size_t k = 0; k < pairs; k++) {                                                                           \
+            __m512i y[TILE_PANELS];                                                                                    \
+            for (int p = 0; p < panels; p++) y[p] = _mm512_loadu_si512(b + (p * pairs + k) * 2 * PANEL);               \
+            for (int r = 0; r < rows; r++) {                                                                           \
+                __m512i x = _mm512_set1_epi32(pair_at(a + r * a_stride + 2 * k));                                      \
+                for (int p = 0; p < panels; p++) total[r][p] = ACCUMULATE(total[r][p], x, y[p]);                       \
+            }                                                                                                          \
+        }                                                                                                              \
+        for (int r = 0; r < rows; r++)                                                                                 \
+            for (int p = 0; p < panels; p++) _mm512_storeu_si512(sums + r * sum_stride + p * PANEL, total[r][p]);      \
+    }                                                                                                                  \
+    TARGET static void NAME(                                                                                           \
+        const int16_t *a, size_t a_stride, size_t rows, const int16_t *b, size_t pairs, size_t panels, int32_t *sums,  \
+        size_t sum_stride) {                                                                                           \
+        for (size_t p = 0; p < panels; p += TILE_PANELS) {                                                             \
+            const int16_t *panel = b + p * pairs * 2 * PANEL;                                                          \
+            int32_t *to = sums + p * PANEL;                                                                            \
+            size_t r = 0;                                                                                              \
+            if (panels - p >= TILE_PANELS) {                                                                           \
+                for (; r + 8 <= rows; r += 8)                                                                          \
+                    NAME##_tile(a + r * a_stride, a_stride, panel, pairs, to + r * sum_stride, sum_stride, 8, 2);      \
+                for (; r + 4 <= rows; r += 4)                                                                          \
+                    NAME##_tile(a + r * a_stride, a_stride, panel, pairs, to + r * sum_stride, sum_stride, 4, 2);      \
+                for (; r < rows; r++)                                                                                  \
+                    NAME##_tile(a + r * a_stride, a_stride, panel, pairs, to + r * sum_stride, sum_stride, 1, 2);      \
+            } else {                                                                                                   \
+                for (; r + 8 <= rows; r += 8)                                                                          \
+                    NAME##_tile(a + r * a_stride, a_stride, panel, pairs, to + r * sum_stride, sum_stride, 8, 1);      \
+                for (; r < rows; r++)                                                                                  \
+                    NAME##_tile(a + r * a_stride, a_stride, panel, pairs, to + r * sum_stride, sum_stride, 1, 1);      \
+            }                                                                                                          \
+        }                                                                                                              \
+    }
+
+DEFINE_TILE(multiply_vnni, VNNI, ACCUMULATE_VNNI)
+DEFINE_TILE(multiply_bw, BW, ACCUMULATE_BW)
+
+AVX2 static inline __attribute__((always_inline)) void multiply_avx2_rows(
+    const int16_t *a, size_t a_stride, const int16_t *panel, size_t pairs, int32_t *sums, size_t sum_stride,
+    const int rows) {
+    __m256i total[4][2];
+    for (int r = 0; r < rows; r++) total[r][0] = total[r][1] = _mm256_setzero_si256();
+    for (size_t k = 0; k < pairs; k++) {
+        __m256i low = _mm256_loadu_si256((const __m256i *)(panel + k * 2 * PANEL));
+        __m256i high = _mm256_loadu_si256((const __m256i *)(panel + k * 2 * PANEL + PANEL));
+        for (int r = 0; r < rows; r++) {
+            __m256i x = _mm256_set1_epi32(pair_at(a + r * a_stride + 2 * k));
+            total[r][0] = _mm256_add_epi32(total[r][0], _mm256_madd_epi16(x, low));
+            total[r][1] = _mm256_add_epi32(total[r][1], _mm256_madd_epi16(x, high));
+        }
+    }
+    for (int r = 0; r < rows; r++) {
+        _mm256_storeu_si256((__m256i *)(sums + r * sum_stride), total[r][0]);
+        _mm256_storeu_si256((__m256i *)(sums + r * sum_stride + 8), total[r][1]);
+    }
+}
+
+AVX2 static void multiply_avx2(
+    const int16_t *a, size_t a_stride, size_t rows, const int16_t *b, size_t pairs, size_t panels, int32_t *sums,
+    size_t sum_stride) {
+    for (size_t p = 0; p < panels; p++) {
+        const int16_t *panel = b + p * pairs * 2 * PANEL;
+        int32_t *to = sums + p * PANEL;
+        size_t r = 0;
+        for (; r + 4 <= rows; r += 4)
+            multiply_avx2_rows(a + r * a_stride, a_stride, panel, pairs, to + r * sum_stride, sum_stride, 4);
+        for (; r < rows; r++)
+            multiply_avx2_rows(a + r * a_stride, a_stride, panel, pairs, to + r * sum_stride, sum_stride, 1);
+    }
+}
+#endif
+
+void cintegers_multiply(
+    const int16_t *a, size_t a_stride, size_t rows, const int16_t *b, size_t pairs, size_t panels, int32_t *sums,
+    size_t sum_stride) {
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512bw")) {
+        (__builtin_cpu_supports("avx512vnni") ? multiply_vnni : multiply_bw)(
+            a, a_stride, rows, b, pairs, panels, sums, sum_stride);
+        return;
+    }
+    if (__builtin_cpu_supports("avx2")) {
+        multiply_avx2(a, a_stride, rows, b, pairs, panels, sums, sum_stride);
+        return;
+    }
+#endif
+    multiply_plain(a, a_stride, rows, b, pairs, panels, sums, sum_stride);
+}

@@ -1,0 +1,14 @@
+// Products of matrices of 16-bit integers with sums modulo 2^32.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+// The columns that one panel holds.
+#define CINTEGERS_PANEL 16
+
+// sums[r * sum_stride + p * 16 + c] = the sum over k < 2 * pairs of a[r * a_stride + k] * b(k, p * 16 + c), where panel p
+// starts at b + p * pairs * 32 and holds the entries k and k + 1 of a column side by side: ((k / 2) * 16 + c) * 2 + k % 2.
+// The sum of two neighbouring products must fit 32 bits.
+void cintegers_multiply(
+    const int16_t *a, size_t a_stride, size_t rows, const int16_t *b, size_t pairs, size_t panels, int32_t *sums,
+    size_t sum_stride);

@@ -1,0 +1,216 @@
+import GraftCore
+import GraftIR
+
+/// ConvInteger and QLinearConv.
+enum IntegerConvolutionKernels: KernelFamily {
+    static var definitions: [KernelDefinition] {
+        [
+            KernelDefinition("ConvInteger") { try IntegerConvolutionKernel($0, isQuantized: false) },
+            KernelDefinition("QLinearConv") { try IntegerConvolutionKernel($0, isQuantized: true) },
+        ]
+    }
+}
+
+/// A convolution of bytes with 32-bit sums: rows of inputs under the window times columns of weights.
+final class IntegerConvolutionKernel: Kernel {
+    private let isQuantized: Bool
+    private let attributes: WindowAttributes
+    private let group: Int
+    private var packed: Packed?
+
+    /// Weights that do not change between runs.
+    private struct Packed {
+        let version: Int
+        let zeroPoints: [Int32]
+        let weights: Weights
+    }
+
+    private enum Weights {
+        /// Columns for each group; rows are taps, then channels.
+        case columns([IntegerColumns])
+        /// One filter for each channel: taps, then channels.
+        case depthwise([Int16])
+    }
+
+    init(_ node: KernelNode, isQuantized: Bool) throws {
+        self.isQuantized = isQuantized
+        attributes = try WindowAttributes(node.attributes)
+        group = node.attributes.int("group") ?? 1
+    }
+
+    func run(_ context: KernelContext) throws {
+        let weightIndex = isQuantized ? 3 : 1
+        let x = try context.channelsLast(0)
+        let w = try context.plain(weightIndex)
+        let shape = try ConvolutionShape.forward(x.shape, w.shape, group: group, attributes)
+        let zeroX = try context.zeroPoint(2)
+        let zerosW = try context.zeroPoints(isQuantized ? 5 : 3)
+        let channels = w.shape[0]
+        guard zerosW.count == 1 || zerosW.count == channels else {
+            throw KernelFailure("\(zerosW.count) zero points for \(channels) channels")
+        }
+        let weights = try weights(w, zerosW, version: context.version(weightIndex), context)
+        guard isQuantized else {
+            let y = try context.output(0, .int32, shape.target, layout: .channelsLast)
+            let target = y.typed(Int32.self)
+            try convolve(x, zeroX, weights, shape) { row, columns, sums in
+                let to = target + row * channels
+                for column in columns { to[column] = sums[column - columns.lowerBound] }
+            }
+            return
+        }
+        switch context.has(7) ? try context.input(7).elementType : x.elementType {
+        case .uint8: try requantize(UInt8.self, .uint8, x, zeroX, weights, shape, context)
+        case .int8: try requantize(Int8.self, .int8, x, zeroX, weights, shape, context)
+        case let type: throw KernelFailure("a result of type \(type.name)")
+        }
+    }
+
+    private func requantize<T: QuantizedByte>(
+        _ byte: T.Type, _ type: ElementType, _ x: RuntimeTensor, _ zeroX: Int32, _ weights: Weights,
+        _ shape: ConvolutionShape, _ context: KernelContext
+    ) throws {
+        let channels = shape.target[1]
+        let given = try context.numbers(4)
+        guard given.count == 1 || given.count == channels else {
+            throw KernelFailure("\(given.count) scales for \(channels) channels")
+        }
+        let (scaleX, scaleY) = (try context.scale(1), try context.scale(6))
+        let scales = (0..<channels).map { scaleX * given[given.count == 1 ? 0 : $0] / scaleY }
+        var bias = [Int32](repeating: 0, count: channels)
+        if context.has(8) {
+            let b = try context.plain(8, .int32)
+            guard b.count == channels else { throw KernelFailure("\(b.count) biases for \(channels) channels") }
+            for index in 0..<channels { bias[index] = b.typed(Int32.self)[index] }
+        }
+        let y = try context.output(0, type, shape.target, layout: .channelsLast)
+        let (target, rounded) = (y.typed(T.self), Requantizer(zeroPoint: try context.zeroPoint(7), T.self))
+        try scales.withUnsafeBufferPointer { scales in
+            try bias.withUnsafeBufferPointer { bias in
+                let (scales, bias) = (scales, bias)
+                try convolve(x, zeroX, weights, shape) { row, columns, sums in
+                    let to = target + row * channels
+                    for column in columns {
+                        let sum = sums[column - columns.lowerBound] &+ bias[column]
+                        to[column] = T(truncatingIfNeeded: rounded(Float(sum) * scales[column]))
+                    }
+                }
+            }
+        }
+    }
+
+    // MARK: Weights
+
+    private func weights(
+        _ w: RuntimeTensor, _ zeros: [Int32], version: Int?, _ context: KernelContext
+    ) throws -> Weights {
+        if let version, let packed, packed.version == version, packed.zeroPoints == zeros { return packed.weights }
+        let (channels, depth) = (w.shape[0], w.shape[1])
+        let taps = w.shape[2...].reduce(1, *)
+        let each = channels / group
+        let made: Weights
+        if depth == 1, each == 1, group > 1 {
+            made = .depthwise(try depthwise(w, zeros, taps: taps))
+        } else {
+            made = .columns(
+                try (0..<group).map { group in
+                    try IntegerColumns(
+                        w, depth: taps * depth, count: each,
+                        zeroPoints: zeros.count == 1 ? zeros : Array(zeros[(group * each)..<((group + 1) * each)]),
+                        context.arena
+                    ) { row, column in ((group * each + column) * depth + row % depth) * taps + row / depth }
+                })
+        }
+        if let version { packed = Packed(version: version, zeroPoints: zeros, weights: made) }
+        return made
+    }
+
+    private func depthwise(_ w: RuntimeTensor, _ zeros: [Int32], taps: Int) throws -> [Int16] {
+        let channels = w.shape[0]
+        return try (0..<(taps * channels)).map { index in
+            let (tap, channel) = (index / channels, index % channels)
+            let position = channel * taps + tap
+            let value: Int32 =
+                switch w.elementType {
+                case .uint8: Int32(w.typed(UInt8.self)[position])
+                case .int8: Int32(w.typed(Int8.self)[position])
+                default: throw KernelFailure("weights of type \(w.elementType.name)")
+                }
+            return Int16(truncatingIfNeeded: value - zeros[zeros.count == 1 ? 0 : channel])
+        }
+    }
+
+    // MARK: The convolution
+
+    /// Calls `finish` with the sums of part of the channels of each point of the result.
+    private func convolve(
+        _ x: RuntimeTensor, _ zeroPoint: Int32, _ weights: Weights, _ shape: ConvolutionShape,
+        _ finish: (_ row: Int, _ columns: Range<Int>, UnsafePointer<Int32>) -> Void
+    ) throws {
+        switch x.elementType {
+        case .uint8: convolve(UInt8.self, x, zeroPoint, weights, shape, finish)
+        case .int8: convolve(Int8.self, x, zeroPoint, weights, shape, finish)
+        default: throw KernelFailure("elements of type \(x.elementType.name)")
+        }
+    }
+
+    private func convolve<T: QuantizedByte>(
+        _ type: T.Type, _ x: RuntimeTensor, _ zeroPoint: Int32, _ weights: Weights, _ shape: ConvolutionShape,
+        _ finish: (_ row: Int, _ columns: Range<Int>, UnsafePointer<Int32>) -> Void
+    ) {
+        let walk = WindowTaps(shape)
+        let source = x.typed(T.self)
+        let zero = Int16(truncatingIfNeeded: zeroPoint)
+        let inputs = shape.source[1]
+        let rows = walk.rows
+        switch weights {
+        case .depthwise(let filter):
+            filter.withUnsafeBufferPointer { filter in
+                let filter = filter
+                Parallel.forEachRange(rows, grain: max(1, 16384 / max(1, inputs * walk.taps))) { range in
+                    let sums = UnsafeMutablePointer<Int32>.allocate(capacity: max(1, inputs))
+                    defer { sums.deallocate() }
+                    for row in range {
+                        sums.update(repeating: 0, count: inputs)
+                        walk.forEachTap(row) { tap, point in
+                            guard point >= 0 else { return }
+                            let from = source + point * inputs
+                            let by = filter.baseAddress! + tap * inputs
+                            for channel in 0..<inputs {
+                                sums[channel] &+= Int32(Int16(from[channel]) &- zero) &* Int32(by[channel])
+                            }
+                        }
+                        finish(row, 0..<inputs, sums)
+                    }
+                }
+            }
+        case .columns(let groups):
+            let depth = inputs / groups.count
+            for (group, columns) in groups.enumerated() {
+                let length = 2 * columns.pairs
+                let first = group * columns.count
+                columns.multiply(rows: rows) { some, target in
+                    for row in some {
+                        let to = target + (row - some.lowerBound) * length
+                        walk.forEachTap(row) { tap, point in
+                            let place = to + tap * depth
+                            guard point >= 0 else {
+                                place.update(repeating: 0, count: depth)
+                                return
+                            }
+                            let from = source + (point * inputs + group * depth)
+                            for channel in 0..<depth { place[channel] = Int16(from[channel]) &- zero }
+                        }
+                        for index in columns.depth..<length { to[index] = 0 }
+                    }
+                } finish: { some, range, sums, stride in
+                    for row in some {
+                        finish(
+                            row, (first + range.lowerBound)..<(first + range.upperBound),
+                            sums + (row - some.lowerBound) * stride)
+                    }
+                }
+            }
+        }
+    }
+}

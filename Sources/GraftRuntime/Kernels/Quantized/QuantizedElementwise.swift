@@ -1,0 +1,105 @@
+import GraftCore
+import GraftIR
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// Element-wise operators of com.microsoft on bytes with a scale and a zero point.
+enum QuantizedElementwiseKernels: KernelFamily {
+    private static let domain = "com.microsoft"
+
+    static var definitions: [KernelDefinition] {
+        [
+            .function("QLinearAdd", domain: domain) { try binary($0) { $0 + $1 } },
+            .function("QLinearMul", domain: domain) { try binary($0) { $0 * $1 } },
+            .function("QLinearSigmoid", domain: domain) { try unary($0) { 1 / (1 + expf(-$0)) } },
+            .function(
+                "QLinearLeakyRelu", domain: domain, prepare: { $0.attributes.float("alpha") ?? 0.01 },
+                run: { alpha, context in try unary(context) { $0 < 0 ? alpha * $0 : $0 } }),
+            .function("QLinearWhere", domain: domain) { context in
+                let result = try context.byteScale(7, 8)
+                let type = try context.input(8).elementType
+                for (value, scale) in [(1, try context.byteScale(2, 3)), (4, try context.byteScale(5, 6))] {
+                    context.replaceInput(
+                        value == 1 ? 1 : 2,
+                        try context.mapped(context.input(value), scale, result, type) { $0 })
+                }
+                try ComparisonKernels.select(context)
+            },
+            .function(
+                "QLinearConcat", domain: domain, prepare: { $0.attributes.int("axis") ?? 0 },
+                run: { try concat($1, axis: $0) }),
+        ]
+    }
+
+    /// `f(X)` of the inputs X, its scale and zero point, and the scale and zero point of the result.
+    private static func unary(_ context: KernelContext, _ function: (Float) -> Float) throws {
+        let x = try context.input(0)
+        context.set(
+            0,
+            try context.mapped(
+                x, context.byteScale(1, 2), context.byteScale(3, 4), x.elementType, function))
+    }
+
+    /// `f(A, B)` of the inputs A and B, each with scale and zero point, and the scale and zero point of the result.
+    @inline(__always)
+    private static func binary(_ context: KernelContext, _ function: (Float, Float) -> Float) throws {
+        let type = try context.input(0).elementType
+        let numbersA = try context.byteScale(1, 2).numbers(type)
+        let numbersB = try context.byteScale(4, 5).numbers(try context.input(3).elementType)
+        let result = try context.byteScale(6, 7)
+        let (tensors, walk) = try context.broadcast([0, 3])
+        let y = try context.output(0, type, walk.shape, layout: walk.layout)
+        let (a, b) = (UnsafePointer(tensors[0].typed(UInt8.self)), UnsafePointer(tensors[1].typed(UInt8.self)))
+        let target = y.typed(UInt8.self)
+        let rounded =
+            type == .uint8
+            ? Requantizer(zeroPoint: result.zeroPoint, UInt8.self)
+            : Requantizer(zeroPoint: result.zeroPoint, Int8.self)
+        let scale = result.scale
+        numbersA.withUnsafeBufferPointer { numbersA in
+            numbersB.withUnsafeBufferPointer { numbersB in
+                let (left, right) = (numbersA, numbersB)
+                combine(walk, a, b, target) {
+                    UInt8(truncatingIfNeeded: rounded(function(left[Int($0)], right[Int($1)]) / scale))
+                }
+            }
+        }
+    }
+
+    /// Inputs: scale and zero point of the result, then each tensor with its scale and zero point.
+    private static func concat(_ context: KernelContext, axis givenAxis: Int) throws {
+        let result = try context.byteScale(0, 1)
+        let type = try context.input(1).elementType
+        guard context.inputCount >= 5, context.inputCount % 3 == 2 else {
+            throw KernelFailure("\(context.inputCount) inputs")
+        }
+        let tensors = try stride(from: 2, to: context.inputCount, by: 3).map { index -> RuntimeTensor in
+            let x = try context.plain(index)
+            if x.elementType == .float32 { return try context.quantized(x, result, type) }
+            return try context.mapped(x, context.byteScale(index + 1, index + 2), result, type) { $0 }
+        }
+        let axis = try normalizedAxis(givenAxis, rank: tensors[0].rank)
+        guard tensors[0].rank > 0 else { throw KernelFailure("scalars cannot be joined") }
+        var shape = tensors[0].shape
+        shape[axis] = 0
+        for tensor in tensors {
+            var other = tensor.shape
+            guard other.count == shape.count else { throw KernelFailure("the inputs differ in rank") }
+            shape[axis] += other[axis]
+            other[axis] = shape[axis]
+            guard other == shape else { throw KernelFailure("the inputs differ outside the axis \(axis)") }
+        }
+        let y = try context.output(0, type, shape)
+        let (outer, length, inner) = y.around(axis)
+        var start = 0
+        for tensor in tensors where tensor.count > 0 {
+            let block = tensor.shape[axis] * inner
+            try copyStrided(
+                width: 1, shape: [outer, block], from: tensor.pointer, StridedView(strides: [block, 1]),
+                to: y.pointer, StridedView(offset: start * inner, strides: [length * inner, 1]))
+            start += tensor.shape[axis]
+        }
+    }
+}
