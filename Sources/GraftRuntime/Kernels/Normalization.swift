@@ -39,8 +39,6 @@ enum NormalizationKernels: KernelFamily {
 
     struct BatchNormSettings: Sendable {
         let epsilon: Float
-        /// Set where the node normalises with the statistics of the batch.
-        let training: BatchNormTrainingKernels.Settings?
 
         init(_ node: KernelNode) { epsilon = node.attributes.float("epsilon") ?? 1e-5 }
     }
