@@ -68,7 +68,7 @@ def torchvision_models():
             swin(swin_transformer.SwinTransformerBlockV2, downsample_layer=swin_transformer.PatchMergingV2), 32),
         "maxvit": pictures(lambda: maxvit.MaxVit((64, 64), 16, 2, [16, 32], [1, 1], 8, 0.0, num_classes=10)),
         "googlenet": pictures(lambda: tv.googlenet(aux_logits=False, init_weights=False, **small)),
-        "inception_v3": pictures(lambda: tv.inception_v3(aux_logits=False, init_weights=False, **small), 80),
+        "inception_v3": pictures(lambda: tv.inception_v3(aux_logits=False, init_weights=False, **small), 128),
         "deeplab_v3": pictures(lambda: tv.segmentation.deeplabv3_mobilenet_v3_large(num_classes=5, **none)),
         "fcn": pictures(small_fcn),
         "lraspp": pictures(lambda: tv.segmentation.lraspp_mobilenet_v3_large(num_classes=5, **none)),

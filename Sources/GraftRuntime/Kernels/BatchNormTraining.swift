@@ -23,7 +23,7 @@ enum BatchNormTrainingKernels: KernelFamily {
         ]
     }
 
-    struct Settings: Sendable {
+    private struct Settings: Sendable {
         let epsilon: Float
         let momentum: Double
         let isUnbiased: Bool
@@ -35,7 +35,7 @@ enum BatchNormTrainingKernels: KernelFamily {
         }
     }
 
-    static func forward(_ context: KernelContext, _ settings: Settings) throws {
+    private static func forward(_ context: KernelContext, _ settings: Settings) throws {
         let x = try ChannelRows.operand(context, 0)
         let rows = ChannelRows(x)
         let (scale, shift) = (try context.numbers(1), try context.numbers(2))

@@ -37,7 +37,9 @@ enum CategoryEncodingKernels: KernelFamily {
                     guard let keys = try LabelList(node.attributes, "keys"),
                         let values = try LabelList(node.attributes, "values")
                     else { throw KernelFailure("the keys or the values are missing") }
-                    return try LabelTable(keys, values, otherwise: try otherwise(node, values))
+                    // Version 4 says that the last of equal keys counts; before, onnxruntime takes the first.
+                    return try LabelTable(
+                        keys, values, otherwise: try otherwise(node, values), lastWins: node.opset >= 4)
                 }, run: { try $0.encode($1) }),
             .function(
                 "OneHotEncoder", domain: classicalDomain,

@@ -87,7 +87,10 @@ struct LabelTable: @unchecked Sendable {
     private let values: LabelList
     private let missing: Int
 
-    init(_ keys: LabelList, _ values: LabelList, otherwise: LabelList) throws {
+    /// A table.
+    ///
+    /// - Parameter lastWins: which value of a key that is there twice counts.
+    init(_ keys: LabelList, _ values: LabelList, otherwise: LabelList, lastWins: Bool = true) throws {
         guard keys.count == values.count else {
             throw KernelFailure("\(keys.count) keys for \(values.count) values")
         }
@@ -100,7 +103,7 @@ struct LabelTable: @unchecked Sendable {
             case .shorts(let list): list.map { Key(Int64($0)) }
             case .words(let list): list.map { Key(Int64($0)) }
             }
-        places = Dictionary(zip(list, list.indices), uniquingKeysWith: { $1 })
+        places = Dictionary(zip(list, list.indices), uniquingKeysWith: { lastWins ? $1 : $0 })
         keyType = keys.elementType
         missing = values.count
         switch (values, otherwise) {

@@ -107,7 +107,7 @@ enum MapKernels: KernelFamily {
             }
             self.target = target
             width = form == "SPARSE" ? node.attributes.int("max_map") ?? 1 : nil
-            if let width, width < 1 || width > 1 << 31 { throw KernelFailure("max_map is \(width)") }
+            if let width, width < 1 || width > 1 << 24 { throw KernelFailure("max_map is \(width)") }
         }
 
         func run(_ context: KernelContext) throws {

@@ -174,6 +174,7 @@ struct TreeForestReader<Scalar: BinaryFloatingPoint & BitwiseCopyable & Sendable
     /// The sets of ``TreeMode/member`` nodes in the order of the nodes; the file ends each with a NaN.
     private func memberSets() throws -> (values: [Scalar], ranges: [Forest.Range32]) {
         guard let tensor = attributes.tensor("membership_values") else { return ([], []) }
+        guard tensor.count < 1 << 30 else { throw KernelFailure("\(tensor.count) membership_values") }
         var values: [Scalar] = []
         var ranges: [Forest.Range32] = []
         var start = 0
