@@ -206,3 +206,60 @@ public enum SmallNetworks {
         return model
     }
 }
+
+extension SmallNetworks {
+    /// Three convolutions of stride 2 with residual blocks between them, for tests of feature maps.
+    ///
+    /// - Parameters:
+    ///   - ending: `classifier` (pooling, flattening, `fc`), `map` (the last feature map), or `vector` (the pooled one).
+    ///   - side: the extent of the picture; nil where it is open.
+    ///   - isChannelsLast: whether the picture, and a map that is the output, have their channels last.
+    public static func pyramid(
+        ending: String = "classifier", side: Int? = 32, isChannelsLast: Bool = false, opset: Int = 17
+    ) -> Model {
+        var model = Model(opset: opset)
+        var graph = Graph(name: "pyramid")
+        let (height, width) = (
+            side.map { Dimension(.fixed($0)) } ?? "H", side.map { Dimension(.fixed($0)) } ?? "W"
+        )
+        var value = graph.addInput(
+            "input", type: .tensor(.float32, isChannelsLast ? ["N", height, width, 3] : ["N", 3, height, width]))
+        if isChannelsLast {
+            value = graph.add("Transpose", [value], attributes: ["perm": .ints([0, 3, 1, 2])], name: "first")
+        }
+        var channels = 3
+        for (index, count) in [4, 6, 8].enumerated() {
+            let name = "stage\(index + 1)"
+            func conv(_ name: String, _ input: ValueID, from: Int, stride: Int) -> ValueID {
+                let weight = graph.addInitializer("\(name).weight", ramp([count, from, 3, 3]))
+                let made = graph.add(
+                    "Conv", [input, weight],
+                    attributes: [
+                        "kernel_shape": .ints([3, 3]), "pads": .ints([1, 1, 1, 1]), "strides": .ints([stride, stride]),
+                    ], name: name)
+                return graph.add("Relu", [made], name: "\(name).relu")
+            }
+            let entry = conv("\(name).down", value, from: channels, stride: 2)
+            let inner = conv("\(name).inner", entry, from: count, stride: 1)
+            value = graph.add("Add", [entry, inner], name: "\(name).add", output: "\(name).out")
+            channels = count
+        }
+        if ending == "map" {
+            if isChannelsLast {
+                value = graph.add("Transpose", [value], attributes: ["perm": .ints([0, 2, 3, 1])], name: "last")
+            }
+        } else {
+            value = graph.add("GlobalAveragePool", [value], name: "pool")
+            value = graph.add("Flatten", [value], name: "flatten")
+        }
+        if ending == "classifier" {
+            let weight = graph.addInitializer("fc.weight", ramp([4, 8]))
+            let bias = graph.addInitializer("fc.bias", ramp([4]))
+            value = graph.add(
+                "Gemm", [value, weight, bias], attributes: ["transB": .int(1)], name: "fc", output: "logits")
+        }
+        graph.addOutput(value)
+        model.graph = graph
+        return model
+    }
+}

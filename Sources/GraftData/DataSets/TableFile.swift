@@ -35,8 +35,10 @@ public enum TableFile {
             throw DataSetError.badTable(path: path, line: nil, reason: "the table is empty")
         }
         var header: [String]?
+        var titles: [String] = []
         if isHeader(first.fields) {
             header = first.fields.map { $0.lowercased() }
+            titles = first.fields
             rows.removeFirst()
         }
         guard let sample = rows.first?.fields else {
@@ -50,7 +52,7 @@ public enum TableFile {
             header?.firstIndex(where: pathNames.contains) ?? sample.firstIndex(where: ImageFormat.isPictureName)
         if let pathColumn, labelColumn == nil,
             let several = try severalLabels(
-                header, rows: rows, paths: pathColumn, modelClasses: modelClasses, path: path)
+                header, titles: titles, rows: rows, paths: pathColumn, modelClasses: modelClasses, path: path)
         {
             let folder = AtomicFile.folder(of: path)
             let numbers = ArrayTargets.combinations(
@@ -98,13 +100,14 @@ public enum TableFile {
 
     /// Columns of 0 and 1, one a class with its name in the header, beside the column of paths; nil where there are none.
     private static func severalLabels(
-        _ header: [String]?, rows: [(line: Int, fields: [String])], paths: Int, modelClasses: [String]?, path: String
+        _ header: [String]?, titles: [String], rows: [(line: Int, fields: [String])], paths: Int,
+        modelClasses: [String]?, path: String
     ) throws(DataSetError) -> (names: [String], marks: [[Float]])? {
         guard let header, header.count > 2, !header.contains(where: labelNames.contains) else { return nil }
         let columns = header.indices.filter { $0 != paths }
         guard rows.allSatisfy({ row in columns.allSatisfy { ["0", "1"].contains(row.fields[$0]) } }) else { return nil }
         // The header is compared without regard to case.
-        let names = modelClasses ?? columns.map { header[$0] }
+        let names = modelClasses ?? columns.map { titles[$0] }
         var order: [Int] = []
         for name in names {
             guard let column = columns.first(where: { header[$0] == name.lowercased() }) else {

@@ -216,10 +216,11 @@ extension HeadFinder {
             if tail.contains(where: { LayerKind.of(graph[$0].op) == .resize }) { score += 0.15 }
         }
         if tail.contains(where: { !table.parameters(of: $0).isEmpty }) { score -= 0.3 }
-        // The last convolution of a body without a classifier, such as MobileNet's, is followed by a smooth or bounded
-        // activation; one that scores classes is not.
-        if case .convolution = form, activation == nil || activation == tail.first, let first = tail.first,
-            graph[first].op.type != "Relu", LayerKind.of(graph[first].op) == .activation, tail.count > 1
+        // The last convolution of a body without a classifier reads several positions, or is followed by a smooth or
+        // bounded activation, as MobileNet's; one that scores classes is at most followed by a ReLU.
+        if case .convolution(let kernel) = form, activation == nil || activation == tail.first, let first = tail.first,
+            graph[first].op.type != "Relu" || kernel.contains(where: { $0 != 1 }),
+            LayerKind.of(graph[first].op) == .activation, tail.count > 1
         {
             score -= 0.4
         }
