@@ -84,6 +84,29 @@ import Testing
         #expect(error?.description.contains("\"sum\"") == true)
     }
 
+    @Test func timeBeforeTheBatchIsJoinedAndSplitAgain() throws {
+        let network = model([2, 3, 4], output: [2, 3, 4]) { graph, x in
+            // Rows of all steps together, as recurrent and attention layers take them: [3, 2, 4] -> [6, 4] -> [3, 2, 4].
+            let turned = graph.add("Transpose", [x], attributes: ["perm": .ints([1, 0, 2])])
+            let rows = graph.add("Reshape", [turned, target(&graph, [6, 4])])
+            let mixed = graph.add("MatMul", [rows, graph.addInitializer("w", SmallNetworks.ramp([4, 4]))])
+            let back = graph.add("Reshape", [mixed, target(&graph, [3, 2, 4])])
+            return graph.add("Transpose", [back], attributes: ["perm": .ints([1, 0, 2])])
+        }
+        _ = try proven(network)
+    }
+
+    @Test func rowsThatAreComputedWithoutTheBatch() throws {
+        let network = model([2, 3], output: [2, 3]) { graph, x in
+            let ids = graph.addInitializer("ids", Tensor([Int64(1), 0, 2, 1, 0, 2], shape: [2, 3]))
+            let table = graph.addInitializer("table", SmallNetworks.ramp([3]))
+            let wide = graph.add("Expand", [x, target(&graph, [2, 3])])
+            return graph.add("Add", [wide, graph.add("Gather", [table, ids])])
+        }
+        let edited = try proven(network)
+        #expect(edited.graph.order.map { edited.graph[$0].op.type } == ["Expand", "Gather", "Slice", "Add"])
+    }
+
     @Test func sizesOfResizeFollow() throws {
         let network = model([1, 2, 3, 3], output: [1, 2, 6, 9]) { graph, x in
             graph.add("Resize", [x, nil, nil, target(&graph, [1, 2, 6, 9])])

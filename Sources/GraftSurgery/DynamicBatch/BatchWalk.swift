@@ -16,6 +16,9 @@ struct BatchWalk {
     private let opsets: [OpsetImport]
     private let functions: Set<OperatorName>
 
+    /// The version of ONNX's operators.
+    var opset: Int { opsets.first { $0.domain.isEmpty || $0.domain == "ai.onnx" }?.version ?? 1 }
+
     init(_ model: Model, original: InferredTypes, size: Int, symbol: String) {
         graph = model.graph
         opsets = model.opsets
