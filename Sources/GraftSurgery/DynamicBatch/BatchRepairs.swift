@@ -6,11 +6,12 @@ extension BatchWalk {
     /// Repairs a node whose inputs are known, where it has to be.
     mutating func repair(_ id: NodeID) throws {
         let op = graph[id].op
-        guard op.canonicalDomain.isEmpty, graph[id].inputs.contains(where: { batchAxis($0) != nil }) else { return }
+        guard op.canonicalDomain.isEmpty else { return }
+        if op.type == "Expand" { return try repairExpand(id) }
+        guard graph[id].inputs.contains(where: { batchAxis($0) != nil }) else { return }
         switch op.type {
         case "Reshape": try repairReshape(id)
         case "Concat": try repairConcat(id)
-        case "Expand": try repairExpand(id)
         case "Resize": try repairSizes(id)
         case "Squeeze": try checkSqueeze(id)
         case "LSTM", "GRU", "RNN": try repairStates(id)
@@ -99,6 +100,10 @@ extension BatchWalk {
     /// Rows of a stored tensor have to be the same. Those that are computed are taken to be the same; a run of the old
     /// size shows whether they are.
     private mutating func row(of value: ValueID, axis: Int, before id: NodeID) throws -> ValueID {
+        if dependent.contains(value) {
+            throw refusal(
+                id, "\"\(graph[value].name)\" follows from the samples, but has \(size) rows for any number of them")
+        }
         if types.shape(of: value)?[axis].extent == .fixed(1) { return value }
         let name = "\(graph[value].name)_row"
         if let tensor = constant(value) {
@@ -184,11 +189,19 @@ extension BatchWalk {
 
     // MARK: Others
 
-    /// A target of 1 keeps the batch of what is expanded.
+    /// A target of 1 keeps the batch of what is expanded; a target that follows the batch repeats one row.
     private mutating func repairExpand(_ id: NodeID) throws {
         guard graph[id].inputs.count > 1, let x = graph[id].inputs[0], let target = graph[id].inputs[1],
-            let axis = batchAxis(x), let shape = types.shape(of: x), var given = types.content(of: target)?.integers
+            let shape = types.shape(of: x), let content = types.content(of: target)
         else { return }
+        if let extents = content.extents, let place = extents.firstIndex(where: isBatched) {
+            let axis = place - extents.count + shape.rank
+            guard axis >= 0, axis < shape.rank, let count = shape[axis].count, count > 1,
+                count == fixedCount(extents[place])
+            else { return }
+            return setInput(0, of: id, to: try row(of: x, axis: axis, before: id))
+        }
+        guard let axis = batchAxis(x), var given = content.integers else { return }
         let place = axis - shape.rank + given.count
         guard given.indices.contains(place), given[place] != 1, given[place] == fixedCount(shape[axis].extent) else {
             return
