@@ -84,6 +84,50 @@ import Testing
         #expect(error?.description.contains("\"sum\"") == true)
     }
 
+    @Test func timeBeforeTheBatchIsJoinedAndSplitAgain() throws {
+        let network = model([2, 3, 4], output: [2, 3, 4]) { graph, x in
+            // Rows of all steps together, as recurrent and attention layers take them: [3, 2, 4] -> [6, 4] -> [3, 2, 4].
+            let turned = graph.add("Transpose", [x], attributes: ["perm": .ints([1, 0, 2])])
+            let rows = graph.add("Reshape", [turned, target(&graph, [6, 4])])
+            let mixed = graph.add("MatMul", [rows, graph.addInitializer("w", SmallNetworks.ramp([4, 4]))])
+            let back = graph.add("Reshape", [mixed, target(&graph, [3, 2, 4])])
+            return graph.add("Transpose", [back], attributes: ["perm": .ints([1, 0, 2])])
+        }
+        _ = try proven(network)
+    }
+
+    @Test func rowsThatAreComputedWithoutTheBatch() throws {
+        let network = model([2, 3], output: [2, 3]) { graph, x in
+            let ids = graph.addInitializer("ids", Tensor([Int64(1), 0, 2, 1, 0, 2], shape: [2, 3]))
+            let table = graph.addInitializer("table", SmallNetworks.ramp([3]))
+            let wide = graph.add("Expand", [x, target(&graph, [2, 3])])
+            return graph.add("Add", [wide, graph.add("Gather", [table, ids])])
+        }
+        let edited = try proven(network)
+        #expect(edited.graph.order.map { edited.graph[$0].op.type } == ["Expand", "Gather", "Slice", "Add"])
+    }
+
+    @Test func statesThatTheGraphExpands() throws {
+        let network = model([2, 3], output: [2, 3]) { graph, x in
+            let count = graph.add("Gather", [graph.add("Shape", [x]), target(&graph, [0])])
+            let extents = graph.add("Concat", [count, target(&graph, [3])], attributes: ["axis": .int(0)])
+            let zeros = graph.addInitializer("zeros", Tensor([Float](repeating: 0.5, count: 6), shape: [2, 3]))
+            return graph.add("Add", [x, graph.add("Expand", [zeros, extents])])
+        }
+        let edited = try proven(network)
+        #expect(edited.graph.initializers.contains { edited.graph[$0].tensor?.shape == [1, 3] })
+    }
+
+    @Test func samplesThatAreCountedInStoredIndicesAreRefused() throws {
+        let network = model([2, 3], output: [2, 3]) { graph, x in
+            let flat = graph.add("Reshape", [x, target(&graph, [-1])])
+            let places = graph.addInitializer("places", Tensor([Int64(0), 1, 2, 3, 4, 5], shape: [2, 3]))
+            return graph.add("Add", [x, graph.add("Gather", [flat, places], name: "gather")], name: "sum")
+        }
+        let error = #expect(throws: DynamicBatchError.self) { try DynamicBatch.patch(for: network) }
+        #expect(error?.description.contains("\"sum\"") == true)
+    }
+
     @Test func sizesOfResizeFollow() throws {
         let network = model([1, 2, 3, 3], output: [1, 2, 6, 9]) { graph, x in
             graph.add("Resize", [x, nil, nil, target(&graph, [1, 2, 6, 9])])

@@ -237,6 +237,13 @@ import Testing
         ),
         (Case("Max", 8, 7, []) { $0.add("Max", [$1, stored(&$0, [1], [1])]) }, "several shapes"),
         (
+            Case("mask", 13, 11, []) { graph, x in
+                let mask = graph.addValue("mask")
+                graph.addNode("Dropout", inputs: [x], outputs: [nil, mask])
+                return mask
+            }, "mask"
+        ),
+        (
             Case("Clip of integers", 12, 11, []) {
                 let whole = $0.add("Cast", [$1], attributes: ["to": .int(7)])
                 return $0.add("Clip", [whole])
@@ -344,6 +351,16 @@ import Testing
         #expect(node.attributes["largest"] == nil)
         let back = try checked(OpsetConversion.self, edited, .init(target: isUp ? 9 : 11))
         #expect(back.graph[back.graph.order[0]].inputs.count == (isUp ? 1 : 2))
+    }
+
+    @Test func sequencesGoNoFurtherThanTheirOperators() throws {
+        var model = Model(opset: 16)
+        let x = model.graph.addInput("x", type: ValueType(.sequence(.tensor(.float32))))
+        model.graph.addOutput(
+            model.graph.add("Identity", [x], name: "same", type: ValueType(.sequence(.tensor(.float32)))))
+        #expect(try OpsetConversion.patch(for: model, .init(target: 14)).isEmpty == false)
+        let error = #expect(throws: OpsetError.self) { try OpsetConversion.patch(for: model, .init(target: 13)) }
+        #expect(error?.description.contains("\"same\"") == true)
     }
 
     @Test func theSameVersionChangesNothing() throws {

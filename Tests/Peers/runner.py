@@ -44,6 +44,12 @@ class Result(unittest.TestResult):
         super().addError(test, error)
         self.keep(test, "failed", self.errors[-1][1])
 
+    def addSubTest(self, test, subtest, error):
+        super().addSubTest(test, subtest, error)
+        if error is not None:
+            kept = self.failures if issubclass(error[0], test.failureException) else self.errors
+            self.keep(subtest, "failed", kept[-1][1])
+
     def addSkip(self, test, reason):
         super().addSkip(test, reason)
         self.keep(test, "skipped", reason)

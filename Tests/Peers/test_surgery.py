@@ -52,7 +52,8 @@ def annotations(path):
     sizes = {i.name: int(np.prod(i.dims)) for i in model.graph.initializer}
     size = lambda names: sum(sizes[name] for name in names)
     groups = sorted(
-        (round(group["multiplier"], 9), group.get("weight_decay"), size(group["parameters"])) for group in said.get("graft.groups", [])
+        ((round(group["multiplier"], 9), group.get("weight_decay"), size(group["parameters"])) for group in said.get("graft.groups", [])),
+        key=lambda group: (group[0], -1 if group[1] is None else group[1], group[2]),
     )
     return dict(
         labels=said.get("graft.labels"), frozen=size(said.get("graft.frozen", [])), groups=groups,

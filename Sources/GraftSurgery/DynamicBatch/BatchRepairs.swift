@@ -6,7 +6,9 @@ extension BatchWalk {
     /// Repairs a node whose inputs are known, where it has to be.
     mutating func repair(_ id: NodeID) throws {
         let op = graph[id].op
-        guard op.canonicalDomain.isEmpty, graph[id].inputs.contains(where: { batchAxis($0) != nil }) else { return }
+        guard op.canonicalDomain.isEmpty else { return }
+        if op.type == "Expand" { return try repairExpand(id) }
+        guard graph[id].inputs.contains(where: { batchAxis($0) != nil }) else { return }
         switch op.type {
         case "Reshape": try repairReshape(id)
         case "Concat": try repairConcat(id)
@@ -41,16 +43,7 @@ extension BatchWalk {
         guard !before.contains(nil), let lead = Checked.product(before.compactMap { $0 }) else {
             throw refusal(id, "the extents before its batch axis are not known")
         }
-        var product = 1
-        var place: Int?
-        for (index, extent) in old.enumerated() {
-            guard case .fixed(let count) = extent else { break }
-            if product == lead, count % size == 0, count > 0 {
-                place = index
-                break
-            }
-            product *= count
-        }
+        let place = self.place(in: old, lead: lead, count: fixedCount(from[axis].extent))
         guard let place else { throw refusal(id, "its target \(given) mixes the batch with other axes") }
         let copiesZero = try !AttributeReader(graph[id]).flag("allowzero")
         if given[place] == -1 || given[place] == 0 && copiesZero && place == axis { return }
@@ -69,22 +62,73 @@ extension BatchWalk {
         setInput(1, of: id, to: stored(Tensor(fresh.map { Int64($0) }), name: name))
     }
 
+    /// Which axis of a target takes the batch.
+    ///
+    /// - Parameters:
+    ///   - old: the extents of the target with the old size.
+    ///   - lead: the product of the extents before the batch axis of the input.
+    ///   - count: the extent of that axis with the old size.
+    private func place(in old: [Extent], lead: Int, count: Int) -> Int? {
+        var axes: [(index: Int, before: Int, count: Int)] = []
+        var product = 1
+        for (index, extent) in old.enumerated() {
+            guard case .fixed(let extent) = extent, extent > 0 else { break }
+            if extent % size == 0 { axes.append((index, product, extent)) }
+            let (next, overflow) = product.multipliedReportingOverflow(by: extent)
+            if overflow { break }
+            product = next
+        }
+        let end = lead.multipliedReportingOverflow(by: count)
+        guard !end.overflow else { return nil }
+        // The same axis; the batch alone, split off what it was joined with; joined with what lies before; with what follows.
+        let found =
+            axes.first { $0.before == lead && $0.count == count }
+            ?? axes.first { $0.count == size && $0.before >= lead && $0.before * size <= end.partialValue }
+            ?? axes.first { $0.before * $0.count == end.partialValue } ?? axes.first { $0.before == lead }
+        return found?.index
+    }
+
+    /// What an extent was with the old size.
+    private func fixedCount(_ extent: Extent) -> Int {
+        if case .fixed(let count) = extent.substituting([symbol: .fixed(size)]) { count } else { -1 }
+    }
+
     // MARK: Values of a fixed batch beside batched ones
+
+    /// One of the rows that a value has for the samples.
+    ///
+    /// Rows of a stored tensor have to be the same. Those that are computed are taken to be the same; a run of the old
+    /// size shows whether they are.
+    private mutating func row(of value: ValueID, axis: Int, before id: NodeID) throws -> ValueID {
+        if dependent.contains(value) {
+            throw refusal(
+                id, "\"\(graph[value].name)\" follows from the samples, but has \(size) rows for any number of them")
+        }
+        if types.shape(of: value)?[axis].extent == .fixed(1) { return value }
+        let name = "\(graph[value].name)_row"
+        if let tensor = constant(value) {
+            guard let single = try tensor.singleRow(axis: axis) else {
+                throw refusal(id, "\"\(graph[value].name)\" has other rows for each of its \(size) samples")
+            }
+            return stored(single, name: name)
+        }
+        guard opset >= 10 else {
+            return try emit(
+                "Slice", [value], ["starts": .ints([0]), "ends": .ints([1]), "axes": .ints([axis])], before: id,
+                name: graph.uniqueValueName(name))
+        }
+        let bounds = [0, 1, axis].map { stored(Tensor([Int64($0)]), name: "\(name)_bound") }
+        return try emit("Slice", [value] + bounds, before: id, name: graph.uniqueValueName(name))
+    }
 
     /// A value that has one row for all samples, repeated for each.
     private mutating func expanded(
         _ value: ValueID, axis: Int, like batched: ValueID, at source: Int, before id: NodeID
     ) throws -> ValueID {
-        guard let shape = types.shape(of: value)?.counts, shape.indices.contains(axis), shape[axis] == size else {
-            throw refusal(id, "the shape of \"\(graph[value].name)\" does not fit the batch")
-        }
-        var row = value
-        if size != 1 {
-            guard let tensor = constant(value), let single = try tensor.singleRow(axis: axis) else {
-                throw refusal(id, "\"\(graph[value].name)\" has other rows for each of its \(size) samples")
-            }
-            row = stored(single, name: "\(graph[value].name)_row")
-        }
+        guard let shape = types.shape(of: value)?.counts, shape.indices.contains(axis),
+            let extent = types.shape(of: batched)?[source].extent, shape[axis] == fixedCount(extent)
+        else { throw refusal(id, "the shape of \"\(graph[value].name)\" does not fit the batch") }
+        let row = try row(of: value, axis: axis, before: id)
         let base = "\(graph[value].name)_\(symbol)"
         let extents = try emit("Shape", [batched], before: id, name: "\(base)_shape")
         let index = stored(Tensor([Int64(source)]), name: "\(base)_axis")
@@ -111,7 +155,7 @@ extension BatchWalk {
         if (given < 0 ? given + rank : given) == axis { return }
         for (index, input) in graph[id].inputs.enumerated() {
             guard let input, batchAxis(input) == nil, let extent = types.shape(of: input)?.extents[safe: axis],
-                extent == .fixed(size)
+                let other = types.shape(of: batched)?[axis].extent, extent == .fixed(fixedCount(other))
             else { continue }
             setInput(index, of: id, to: try expanded(input, axis: axis, like: batched, at: axis, before: id))
         }
@@ -128,23 +172,43 @@ extension BatchWalk {
         }
     }
 
-    /// A stored tensor with the same row for every sample broadcasts with one row.
+    /// A value with the same row for every sample broadcasts with one row.
     private mutating func repairBroadcast(_ id: NodeID, keepingLast kept: Int = 0) throws {
-        guard size != 1, let batched = graph[id].inputs.compactMap({ $0 }).first(where: { batchAxis($0) != nil }),
+        guard let batched = graph[id].inputs.compactMap({ $0 }).first(where: { batchAxis($0) != nil }),
             let axis = batchAxis(batched), let rank = types.shape(of: batched)?.rank
         else { return }
         for (index, input) in graph[id].inputs.enumerated() {
             guard let input, batchAxis(input) == nil, let shape = types.shape(of: input) else { continue }
             let place = axis - rank + shape.rank
-            guard place >= 0, place < shape.rank - kept, shape[place].extent == .fixed(size) else { continue }
-            guard let tensor = constant(input), let row = try tensor.singleRow(axis: place) else {
-                throw refusal(id, "\"\(graph[input].name)\" has other rows for each of its \(size) samples")
-            }
-            setInput(index, of: id, to: stored(row, name: "\(graph[input].name)_row"))
+            guard place >= 0, place < shape.rank - kept, let extent = types.shape(of: batched)?[axis].extent,
+                shape[place].extent == .fixed(fixedCount(extent)), fixedCount(extent) != 1
+            else { continue }
+            setInput(index, of: id, to: try row(of: input, axis: place, before: id))
         }
     }
 
     // MARK: Others
+
+    /// A target of 1 keeps the batch of what is expanded; a target that follows the batch repeats one row.
+    private mutating func repairExpand(_ id: NodeID) throws {
+        guard graph[id].inputs.count > 1, let x = graph[id].inputs[0], let target = graph[id].inputs[1],
+            let shape = types.shape(of: x), let content = types.content(of: target)
+        else { return }
+        if let extents = content.extents, let place = extents.firstIndex(where: isBatched) {
+            let axis = place - extents.count + shape.rank
+            guard axis >= 0, axis < shape.rank, let count = shape[axis].count, count > 1,
+                count == fixedCount(extents[place])
+            else { return }
+            return setInput(0, of: id, to: try row(of: x, axis: axis, before: id))
+        }
+        guard let axis = batchAxis(x), var given = content.integers else { return }
+        let place = axis - shape.rank + given.count
+        guard given.indices.contains(place), given[place] != 1, given[place] == fixedCount(shape[axis].extent) else {
+            return
+        }
+        given[place] = 1
+        setInput(1, of: id, to: stored(Tensor(given.map { Int64($0) }), name: "\(graph[target].name)_\(symbol)"))
+    }
 
     /// Sizes spell out the batch; factors do not.
     private mutating func repairSizes(_ id: NodeID) throws {

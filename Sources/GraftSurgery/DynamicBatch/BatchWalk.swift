@@ -13,8 +13,13 @@ struct BatchWalk {
     let symbol: String
     /// What is known with the free size, as far as the walk has come.
     private(set) var types = InferredTypes()
+    /// The values that follow from what the samples hold, not only from their number.
+    private(set) var dependent: Set<ValueID> = []
     private let opsets: [OpsetImport]
     private let functions: Set<OperatorName>
+
+    /// The version of ONNX's operators.
+    var opset: Int { opsets.first { $0.domain.isEmpty || $0.domain == "ai.onnx" }?.version ?? 1 }
 
     init(_ model: Model, original: InferredTypes, size: Int, symbol: String) {
         graph = model.graph
@@ -28,6 +33,7 @@ struct BatchWalk {
     /// Walks the graph.
     mutating func run(inputs: [ValueID]) throws {
         for id in inputs { graph[id].type?.shape?[0].extent = .symbol(symbol) }
+        dependent = Set(inputs)
         for id in graph.values {
             switch graph[id].origin {
             case .input, .none: types.set(graph[id].type, content: graph[id].tensor.map { .tensor($0) }, of: id)
@@ -78,6 +84,10 @@ struct BatchWalk {
 
     private mutating func infer(_ id: NodeID) throws {
         let node = graph[id]
+        let readsShape = node.op.canonicalDomain.isEmpty && ["Shape", "Size"].contains(node.op.type)
+        if !readsShape, graph.operands(of: id).contains(where: dependent.contains) {
+            dependent.formUnion(node.outputs.compactMap { $0 })
+        }
         guard !functions.contains(node.op.canonical), graph.bodies(of: id).isEmpty,
             let schema = OperatorRegistry.schema(for: node.op)
         else { return }

@@ -51,6 +51,7 @@ enum OpsetAdapters {
             DropoutOpset.self,
             GroupNormalizationOpset.self,
             NegativeAxesOpset.self,
+            NonTensorOpset.self,
             PadOpset.self,
             QuantizationOpset.self,
             ResizeOpset.self,

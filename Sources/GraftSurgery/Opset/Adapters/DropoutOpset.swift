@@ -31,6 +31,10 @@ enum DropoutOpset: OpsetAdapterFamily {
                     }
                     editor.setInput(2, to: nil)
                 }
+                if editor.isUsed(output: 1) {
+                    throw editor.refusal("its mask is used, which older versions leave open outside training")
+                }
+                try editor.dropUnusedOutput(1)
                 editor.set("seed", to: nil)
                 guard editor.input(1) != nil else { return }
                 guard let ratio = try editor.constant(editor.input(1))?.floats().first else {
