@@ -1,11 +1,12 @@
 # What a user or a developer runs. Each target installs what is missing first.
 
-.PHONY: help demo test conformance build format lint clean
+.PHONY: help demo test conformance bench build format lint clean
 
 help:
 	@echo "make demo         build, and do the main job on what the repository ships (output in demo-output/)"
 	@echo "make test         build, run the Swift tests, then the tests against onnxruntime, Keras and PyTorch"
 	@echo "make conformance  run ONNX's own backend cases, with a table by operator"
+	@echo "make bench        measure beside onnxruntime, PyTorch and the onnx packages of Python"
 	@echo "make build        build the release binaries into .build/release"
 	@echo "make format       format the Swift sources"
 	@echo "make lint         check their format"
@@ -24,6 +25,9 @@ test:
 
 conformance:
 	@scripts/conformance
+
+bench:
+	@scripts/bench
 
 format:
 	swift format format --in-place --recursive --parallel Package.swift Sources Tests

@@ -46,6 +46,7 @@ let package = Package(
         .systemLibrary(name: "CWebP", pkgConfig: "libwebp", providers: [.apt(["libwebp-dev"])]),
         .target(name: "CPNG", linkerSettings: [.linkedLibrary("png")]),
         .target(name: "COneDNN", linkerSettings: [.linkedLibrary("dnnl")]),
+        .target(name: "CRE2", linkerSettings: [.linkedLibrary("re2")]),
         .target(name: "COnnxProto", dependencies: ["CProtobufC"]),
         .target(name: "CNumerics"),
 
@@ -58,7 +59,7 @@ let package = Package(
         swift("GraftKeras", ["GraftIR", "GraftCore", "GraftWeights", "GraftHDF5"]),
         swift("GraftSurgery", ["GraftIR", "GraftCore"]),
         swift("GraftAutodiff", ["GraftIR", "GraftCore"]),
-        swift("GraftRuntime", ["GraftIR", "GraftCore", "COneDNN", "CNumerics"]),
+        swift("GraftRuntime", ["GraftIR", "GraftCore", "COneDNN", "CRE2", "CNumerics"]),
         swift(
             "GraftData",
             ["GraftIR", "GraftCore", "GraftWeights", "CTurboJPEG", "CPNG", "CWebP", "CNumerics"]),
@@ -69,7 +70,7 @@ let package = Package(
                 .product(name: "Yams", package: "Yams"),
             ]),
         swift("GraftFormats", ["GraftIR", "GraftCore", "GraftONNX", "GraftKeras", "GraftRuntime"]),
-        swift("GraftReport", ["GraftIR", "GraftCore", "GraftTraining"]),
+        swift("GraftReport", ["GraftIR", "GraftCore", "GraftData", "GraftTraining"]),
         .executableTarget(
             name: "graft-hdf5-reader", dependencies: ["GraftHDF5"], swiftSettings: strict),
         .executableTarget(
@@ -83,7 +84,7 @@ let package = Package(
 
         .executableTarget(
             name: "graft-conformance",
-            dependencies: ["GraftONNX", "GraftRuntime", "GraftIR", "GraftCore", collections],
+            dependencies: ["GraftONNX", "GraftRuntime", "GraftData", "GraftIR", "GraftCore", collections],
             path: "Tests/Conformance/Runner", swiftSettings: strict),
         .target(
             name: "GraftTestSupport", dependencies: ["GraftCore", "GraftIR", "GraftWeights"],
@@ -97,7 +98,7 @@ let package = Package(
             ["GraftKeras", "GraftHDF5", "GraftONNX", "GraftRuntime", "GraftIR", "GraftCore", "GraftWeights"]),
         tests(
             "GraftSurgeryTests",
-            ["GraftSurgery", "GraftRuntime", "GraftONNX", "GraftIR", "GraftCore"]),
+            ["GraftSurgery", "GraftFormats", "GraftRuntime", "GraftONNX", "GraftIR", "GraftCore"]),
         tests(
             "GraftAutodiffTests",
             ["GraftAutodiff", "GraftRuntime", "GraftONNX", "GraftIR", "GraftCore", "GraftWeights"]),
@@ -112,5 +113,6 @@ let package = Package(
         tests("GraftFormatsTests", ["GraftFormats", "GraftONNX", "GraftKeras", "GraftIR", "GraftCore"]),
         tests("GraftReportTests", ["GraftReport", "GraftTraining", "GraftIR", "GraftCore"]),
     ],
-    swiftLanguageModes: [.v6]
+    swiftLanguageModes: [.v6],
+    cxxLanguageStandard: .cxx17
 )

@@ -390,6 +390,7 @@ static int convolve(
     const gdnn_layout *bias, const gdnn_layout *dst, const gdnn_window *window, const gdnn_attributes *attributes) {
     BEGIN(transposed ? "deconvolution" : "convolution");
     dnnl_alg_kind_t kind = transposed ? dnnl_deconvolution_direct : dnnl_convolution_direct;
+    if (attributes && attributes->winograd && !transposed) kind = dnnl_convolution_winograd;
     dnnl_dims_t strides, dilates, begin, end;
     for (int i = 0; i < GDNN_MAX_RANK && i < DNNL_MAX_NDIMS; i++) {
         strides[i] = window->strides[i], dilates[i] = window->dilations[i] - 1;

@@ -17,6 +17,8 @@ typedef struct {
     png_infop info;
     png_bytep *rows;
     uint8_t *wide;
+    // Whether palette indices and gray values are given as they are stored.
+    int as_indices;
 } Decoder;
 
 static void fail(png_structp png, png_const_charp text) {
@@ -45,12 +47,16 @@ static void decode(Decoder *decoder, uint32_t width, uint32_t height, int channe
     if (png_get_image_width(png, decoder->info) != width || png_get_image_height(png, decoder->info) != height)
         png_error(png, "the header changed while it was read");
     int is_wide_gray = colour == PNG_COLOR_TYPE_GRAY && depth == 16;
-    if (colour == PNG_COLOR_TYPE_PALETTE) {
+    if (decoder->as_indices) {
+        if ((colour != PNG_COLOR_TYPE_PALETTE && colour != PNG_COLOR_TYPE_GRAY) || depth > 8)
+            png_error(png, "it has neither a palette nor gray values of at most 8 bits");
+        png_set_packing(png);
+    } else if (colour == PNG_COLOR_TYPE_PALETTE) {
         // Where a palette has transparent entries libpng expands to four channels.
         png_set_palette_to_rgb(png);
         png_set_strip_alpha(png);
     }
-    if (colour == PNG_COLOR_TYPE_GRAY && depth < 8) png_set_expand_gray_1_2_4_to_8(png);
+    if (!decoder->as_indices && colour == PNG_COLOR_TYPE_GRAY && depth < 8) png_set_expand_gray_1_2_4_to_8(png);
     if (depth == 16 && !is_wide_gray) png_set_strip_16(png);
     if (colour & PNG_COLOR_MASK_ALPHA) png_set_strip_alpha(png);
     png_set_interlace_handling(png);
@@ -73,10 +79,11 @@ static void decode(Decoder *decoder, uint32_t width, uint32_t height, int channe
         }
 }
 
-int cpng_decode(
-    const uint8_t *data, size_t count, uint32_t width, uint32_t height, int channels, uint8_t *pixels, char *message,
-    size_t message_size) {
-    Decoder decoder = {.data = data, .count = count, .message = message, .message_size = message_size};
+static int run(
+    const uint8_t *data, size_t count, uint32_t width, uint32_t height, int channels, int as_indices, uint8_t *pixels,
+    char *message, size_t message_size) {
+    Decoder decoder = {
+        .data = data, .count = count, .message = message, .message_size = message_size, .as_indices = as_indices};
     int result = -1;
     decoder.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &decoder, fail, ignore);
     if (decoder.png) decoder.info = png_create_info_struct(decoder.png);
@@ -91,4 +98,16 @@ int cpng_decode(
     free(decoder.rows);
     free(decoder.wide);
     return result;
+}
+
+int cpng_decode(
+    const uint8_t *data, size_t count, uint32_t width, uint32_t height, int channels, uint8_t *pixels, char *message,
+    size_t message_size) {
+    return run(data, count, width, height, channels, 0, pixels, message, message_size);
+}
+
+int cpng_decode_indices(
+    const uint8_t *data, size_t count, uint32_t width, uint32_t height, uint8_t *pixels, char *message,
+    size_t message_size) {
+    return run(data, count, width, height, 1, 1, pixels, message, message_size);
 }

@@ -15,6 +15,12 @@ public enum Checked {
         return hasZero ? 0 : overflows ? nil : result
     }
 
+    /// Whether the product of any of a shape's dimensions is a number: an axis of length 0 may hide lengths whose
+    /// product is none.
+    @inlinable public static func isPossible(_ shape: [Int]) -> Bool {
+        shape.allSatisfy { $0 >= 0 } && product(shape.lazy.map { max($0, 1) }) != nil
+    }
+
     /// The sum, or nil on overflow.
     @inlinable public static func sum(_ a: Int, _ b: Int) -> Int? {
         let (result, overflow) = a.addingReportingOverflow(b)

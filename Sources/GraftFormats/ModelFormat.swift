@@ -31,9 +31,32 @@ public protocol ModelFormat: Sendable {
     ///
     /// - Returns: what the format could not keep, a sentence each.
     static func write(_ model: Model, to path: String) throws -> [String]
+
+    /// Writes a model with wishes about the file.
+    ///
+    /// - Returns: what the format could not keep, a sentence each.
+    /// - Throws: also ``ModelFormatError/noExternalData(_:)`` for wishes that the format cannot meet.
+    static func write(_ model: Model, to path: String, options: WriteOptions) throws -> [String]
+}
+
+/// Wishes about a file that only some formats can meet.
+public struct WriteOptions: Sendable, Equatable {
+    /// Whether weights go into a file beside the model; nil for the format's own rule.
+    public var usesExternalData: Bool?
+    /// Tensors of fewer bytes stay in the model's file; nil for the format's own bound.
+    public var externalDataThreshold: Int?
+
+    /// No wishes.
+    public init() {}
 }
 
 extension ModelFormat {
+    /// Most formats have one file and take no wishes.
+    public static func write(_ model: Model, to path: String, options: WriteOptions) throws -> [String] {
+        guard options == WriteOptions() else { throw ModelFormatError.noExternalData(name) }
+        return try write(model, to: path)
+    }
+
     static func hasKnownExtension(_ path: String) -> Bool {
         let lowered = path.lowercased()
         return extensions.contains { lowered.hasSuffix(".\($0)") }
@@ -50,11 +73,13 @@ public enum ModelFormatError: GraftError, Equatable {
     case unknownName(String)
     /// The file holds weights without a graph.
     case weightsOnly(path: String)
+    /// The format keeps everything in one file.
+    case noExternalData(String)
 
     public var exitStatus: ExitStatus {
         switch self {
         case .unrecognized, .weightsOnly: .badInput
-        case .unknownExtension, .unknownName: .usage
+        case .unknownExtension, .unknownName, .noExternalData: .usage
         }
     }
 
@@ -68,6 +93,8 @@ public enum ModelFormatError: GraftError, Equatable {
             "there is no format named \"\(name)\"."
                 + Suggestion.sentence(name, in: ModelFormats.all.map { $0.name })
                 + " The formats are \(ModelFormats.all.map { $0.name }.joined(separator: ", "))."
+        case .noExternalData(let name):
+            "the format \(name) keeps everything in one file; weights beside the model are a matter of onnx"
         case .weightsOnly(let path):
             "\(path): the file holds weights without a graph; name the model that they belong to"
         }

@@ -23,7 +23,14 @@ public enum ONNXFormat: ModelFormat {
     public static func checkWritable(_ model: Model) throws {}
 
     public static func write(_ model: Model, to path: String) throws -> [String] {
-        try ONNX.write(model, to: path)
+        try write(model, to: path, options: WriteOptions())
+    }
+
+    public static func write(_ model: Model, to path: String, options: WriteOptions) throws -> [String] {
+        var settings = ONNXWriteOptions()
+        if let wanted = options.usesExternalData { settings.externalData = wanted ? .always : .never }
+        if let bytes = options.externalDataThreshold { settings.externalDataThreshold = bytes }
+        try ONNX.write(model, to: path, options: settings)
         return []
     }
 }

@@ -22,6 +22,9 @@ public struct OutputParity: Sendable {
         entries.map(\.comparison.relativeDifference).max() ?? .infinity
     }
 
+    /// A comparison that was made output by output.
+    package init(entries: [Entry]) { self.entries = entries }
+
     /// Runs both models on the same inputs.
     ///
     /// Inputs and outputs are matched by name where the names agree, else by position.
@@ -59,6 +62,25 @@ public struct ReferenceRun: Sendable {
     let outputNames: [String]
     let inputs: [String: Tensor]
     let outputs: [String: Tensor]
+
+    /// What is known to be the answer, in order.
+    public init(inputs: [(name: String, tensor: Tensor)], outputs: [(name: String, tensor: Tensor)]) {
+        inputNames = inputs.map(\.name)
+        outputNames = outputs.map(\.name)
+        self.inputs = Dictionary(inputs.map { ($0.name, $0.tensor) }) { first, _ in first }
+        self.outputs = Dictionary(outputs.map { ($0.name, $0.tensor) }) { first, _ in first }
+    }
+
+    /// The same answer under other names, by position; missing names stay.
+    public func renamed(inputs: [String], outputs: [String]) -> ReferenceRun {
+        func pairs(_ old: [String], _ new: [String], _ tensors: [String: Tensor]) -> [(name: String, tensor: Tensor)] {
+            old.enumerated().compactMap { index, name in
+                tensors[name].map { (index < new.count ? new[index] : name, $0) }
+            }
+        }
+        return ReferenceRun(
+            inputs: pairs(inputNames, inputs, self.inputs), outputs: pairs(outputNames, outputs, self.outputs))
+    }
 
     /// Runs a model.
     ///

@@ -16,6 +16,8 @@ public struct VerifiedExport: Sendable {
     public let isVerified: Bool
     /// The bounds for reading the result back.
     public let limits: Limits
+    /// Wishes about the file.
+    public var options = WriteOptions()
 
     /// An export into a format.
     public init(
@@ -46,7 +48,7 @@ public struct VerifiedExport: Sendable {
     public func write(_ model: Model, to path: String) throws -> Report {
         try format.checkWritable(model)
         guard isVerified else {
-            let notices = try format.write(model, to: path)
+            let notices = try format.write(model, to: path, options: options)
             return Report(
                 parity: nil, remark: "not compared, as asked", notices: notices, byteCount: Self.size(of: path))
         }
@@ -55,13 +57,13 @@ public struct VerifiedExport: Sendable {
         do {
             reference = try ReferenceRun(model)
         } catch let error as any GraftError {
-            let notices = try format.write(model, to: path)
+            let notices = try format.write(model, to: path, options: options)
             return Report(
                 parity: nil, remark: "outputs not compared: \(error.description)", notices: notices,
                 byteCount: Self.size(of: path))
         }
         return try AtomicFolder.stage(path) { staged in
-            let notices = try format.write(model, to: staged)
+            let notices = try format.write(model, to: staged, options: options)
             let back = try format.read(path: staged, limits: limits)
             let parity = try OutputParity(reference, back)
             guard parity.largestRelativeDifference <= tolerance else {

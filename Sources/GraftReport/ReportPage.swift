@@ -1,4 +1,5 @@
 import GraftCore
+import GraftData
 import GraftTraining
 import OrderedCollections
 
@@ -58,10 +59,17 @@ public struct ReportPage {
         var cards: [(String, String)] = []
         if let after = report.after {
             let before = report.before.map { " (before: \(Markup.percent($0.accuracy)))" } ?? ""
-            cards.append(("accuracy", Markup.percent(after.accuracy) + before))
+            cards.append(
+                (after.kind == .pixels ? "pixel accuracy" : "accuracy", Markup.percent(after.accuracy) + before))
             cards.append(("mean F1", Markup.figure(after.macroF1)))
             cards.append(("loss", Markup.figure(after.loss)))
-            cards.append(("calibration error", Markup.percent(after.calibrationError)))
+            switch after.kind {
+            case .classes: cards.append(("calibration error", Markup.percent(after.calibrationError)))
+            case .pixels: cards.append(("mean IoU", Markup.percent(after.meanIoU)))
+            case .labels:
+                cards.append(
+                    ("mean average precision", Markup.percent(after.labels?.meanAveragePrecision ?? 0)))
+            }
         }
         if let retention = report.retention {
             let change = "\(Markup.percent(retention.before.accuracy)) → \(Markup.percent(retention.after.accuracy))"

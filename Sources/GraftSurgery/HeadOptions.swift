@@ -88,11 +88,25 @@ public struct HeadOptions: Sendable {
     public var activation: HeadActivation = .same
     /// The seed of random weights.
     public var seed: UInt64 = 0
+    /// The preprocessing contract that the file is to state; nil to leave what it says.
+    public var preprocessing: JSON?
 
     /// A head for some classes.
     public init(classes: HeadClasses, place: String? = nil) {
         self.classes = classes
         self.place = place
+    }
+
+    /// The options as a model's history writes them.
+    var details: JSON {
+        var result: JSON = [
+            "classes": JSON(classes.count), "init": JSON(initialization.name),
+            "seed": JSON(Int(truncatingIfNeeded: seed)),
+        ]
+        if keepsNamedClasses { result["keep"] = true }
+        if let hidden { result["hidden"] = JSON(hidden) }
+        if let dropout { result["dropout"] = JSON(dropout) }
+        return result
     }
 }
 

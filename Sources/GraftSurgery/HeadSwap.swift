@@ -20,13 +20,8 @@ public enum HeadSwap: Pass {
     public static func patch(for model: Model, _ options: HeadOptions) throws -> Patch {
         try check(options)
         let head = try HeadFinder(model).head(at: options.place)
-        var details: JSON = [
-            "node": JSON(model.graph[head.node].label(in: model.graph)), "classes": JSON(options.classes.count),
-            "init": JSON(options.initialization.name), "seed": JSON(Int(truncatingIfNeeded: options.seed)),
-        ]
-        if options.keepsNamedClasses { details["keep"] = true }
-        if let hidden = options.hidden { details["hidden"] = JSON(hidden) }
-        if let dropout = options.dropout { details["dropout"] = JSON(dropout) }
+        var details = options.details
+        details["node"] = JSON(model.graph[head.node].label(in: model.graph))
         return try record(on: model, details: details) { model in
             var surgery = HeadSurgery(model: model, head: head, options: options)
             try surgery.operate()
@@ -34,7 +29,7 @@ public enum HeadSwap: Pass {
         }
     }
 
-    private static func check(_ options: HeadOptions) throws {
+    static func check(_ options: HeadOptions) throws {
         guard options.classes.count > 0 else { throw HeadSwapError.classes("there must be at least one") }
         if let names = options.classes.names {
             var seen = Set<String>()
@@ -303,6 +298,7 @@ private struct HeadSurgery {
         try model.updateAnnotations { annotations in
             annotations.labels = options.classes.names
             annotations.head = marker
+            if let contract = options.preprocessing { annotations.preprocessing = contract }
             annotations.keep { names.contains($0) }
             for name in added { annotations.frozen.remove(name) }
         }

@@ -60,6 +60,7 @@ public enum PassRegistry {
     /// The passes; a new file adds its line here.
     public static let all: [any Pass.Type] = [
         HeadSwap.self, Freeze.self, RateGrouping.self, BatchNormSetting.self, ConstantsToInitializers.self,
-        DeadCode.self,
+        DeadCode.self, DenseHead.self, AppendedHead.self, Extract.self, Fold.self, DynamicBatch.self, Merge.self,
+        OpsetConversion.self, Rename.self,
     ]
 }

@@ -120,6 +120,61 @@ import Testing
             ], extra: 1),
     ]
 
+    static let attentions: [Case] = [
+        Case("Attention", "heads", [normal(2, 2, 3, 4), normal(2, 2, 5, 4), normal(2, 2, 5, 3)], opset: 23),
+        Case(
+            "Attention", "shared keys and causal", [normal(1, 4, 3, 2), normal(1, 2, 3, 2), normal(1, 2, 3, 3)],
+            ["is_causal": .int(1), "scale": .float(0.4)], opset: 24),
+        Case(
+            "Attention", "rows with a mask",
+            [
+                normal(2, 3, 4), normal(2, 3, 4), normal(2, 3, 4),
+                .constant(Tensor([true, false, true, true, true, false, false, true, true], shape: [3, 3])),
+            ], ["q_num_heads": .int(2), "kv_num_heads": .int(2)], opset: 23),
+        Case(
+            "Attention", "rows that share keys", [normal(2, 3, 8), normal(2, 4, 4), normal(2, 4, 4)],
+            ["q_num_heads": .int(4), "kv_num_heads": .int(2)], opset: 25),
+        Case(
+            "RotaryEmbedding", "halves",
+            [
+                normal(1, 2, 3, 4), .constant(Tensor([Float]([1, 0.5, 0.2, 0.9, -0.3, 0.7]), shape: [3, 2])),
+                .constant(Tensor([Float]([0, 0.8, 0.9, 0.4, 0.9, -0.7]), shape: [3, 2])),
+                .constant(Tensor([Int64]([2, 0, 1]), shape: [1, 3])),
+            ], opset: 23),
+        Case(
+            "RotaryEmbedding", "neighbours, in part",
+            [
+                normal(1, 3, 12), .constant(Tensor([Float]([1, 0.5, 0.2, 0.9, -0.3, 0.7]), shape: [1, 3, 2])),
+                .constant(Tensor([Float]([0, 0.8, 0.9, 0.4, 0.9, -0.7]), shape: [1, 3, 2])),
+            ], ["num_heads": .int(2), "interleaved": .int(1), "rotary_embedding_dim": .int(4)], opset: 23),
+        Case("RMSNormalization", "two axes", [normal(2, 3, 4), normal(3, 4)], ["axis": .int(1)], opset: 23),
+        Case("RMSNormalization", [normal(3, 5), normal(5)], ["epsilon": .float(1e-2)], opset: 23),
+        Case("SwiGLU", [normal(3, 5), normal(3, 5)], ["alpha": .float(1.3)], opset: 28),
+    ]
+
+    /// The places keep away from the elements, where the slope by the place jumps.
+    static let samplings: [Case] =
+        ["zeros", "border", "reflection"].flatMap { padding in
+            ["linear", "cubic"].flatMap { mode in
+                [(0.3, 0.42), padding == "reflection" ? (1.4, 1.5) : (1.1, 1.2)].map { (bounds: (Float, Float)) in
+                    Case(
+                        "GridSample", "\(mode), \(padding), from \(bounds.0)",
+                        [normal(2, 3, 4, 4), .between(bounds.0, bounds.1, [2, 3, 2, 2])],
+                        ["mode": .string(mode), "padding_mode": .string(padding)], opset: 20)
+                }
+            } + [
+                Case(
+                    "GridSample", "nearest, \(padding)",
+                    [normal(1, 2, 4, 5), .constant(Tensor([Float]([0.31, -0.2, 1.9, -0.7]), shape: [1, 1, 2, 2]))],
+                    ["mode": .string("nearest"), "padding_mode": .string(padding)], opset: 20)
+            ]
+        } + [
+            Case(
+                "GridSample", "aligned", [normal(1, 2, 4, 4), .between(0.4, 0.5, [1, 2, 2, 2])],
+                ["align_corners": .int(1), "mode": .string("bilinear")], opset: 16),
+            Case("GridSample", "volumes", [normal(1, 2, 4, 4, 4), .between(0.3, 0.42, [1, 2, 2, 2, 3])], opset: 22),
+        ]
+
     static let elements: [Case] = [
         Case("HardSwish", [.between(-4, 4, [13])]), Case("LeakyRelu", [normal(12)], ["alpha": .float(0.2)]),
         Case("Softsign", [normal(12)]), Case("Swish", [normal(12)], ["alpha": .float(1.5)], opset: 24),
@@ -171,7 +226,40 @@ import Testing
         Case("MatMul", "batch and vector", [normal(2, 3, 4), normal(4)]),
     ]
 
-    @Test(arguments: convolutions + normalizations + elements + shapes)
+    private static func indices(_ shape: [Int], _ values: Int64...) -> Case.Operand {
+        .constant(Tensor(values, shape: shape))
+    }
+
+    static let indexed: [Case] = [
+        Case(
+            "GatherElements", "twice the same", [normal(3, 2), indices([2, 2], 0, 2, 0, -1)], ["axis": .int(0)]),
+        Case("GatherElements", "a part", [normal(2, 3, 2), indices([1, 2, 2], 2, 0, 2, 1)], ["axis": .int(1)]),
+        Case("GatherND", "rows", [normal(3, 4), indices([2, 1], 2, -1)]),
+        Case("GatherND", "batches", [normal(2, 3, 2), indices([2, 1], 1, 0)], ["batch_dims": .int(1)]),
+        Case(
+            "ScatterElements", "none", [normal(3, 3), indices([2, 3], 1, 0, 2, 0, 2, 1), normal(2, 3)],
+            ["axis": .int(0)]),
+        Case(
+            "ScatterElements", "add", [normal(3, 3), indices([2, 3], 1, 0, 2, 1, 0, 2), normal(2, 3)],
+            ["axis": .int(0), "reduction": .string("add")]),
+        Case("ScatterND", "none", [normal(4, 2), indices([2, 1], 3, 1), normal(2, 2)]),
+        Case(
+            "ScatterND", "add", [normal(4, 2), indices([2, 1], 1, 1), normal(2, 2)], ["reduction": .string("add")]),
+        Case(
+            "CumSum", "exclusive from the end", [normal(2, 4), indices([], 1)],
+            ["exclusive": .int(1), "reverse": .int(1)]),
+        Case("CumSum", [normal(2, 4), indices([], 0)]), Case("Trilu", "upper", [normal(2, 3, 4), indices([], 1)]),
+        Case("Trilu", "lower", [normal(4, 3), .absent], ["upper": .int(0)]),
+        Case("TopK", [normal(2, 5), indices([1], 2)], extra: 1),
+        Case("Einsum", "product", [normal(2, 3), normal(4, 3)], ["equation": .string("ij,kj->ki")]),
+        Case(
+            "Einsum", "chain", [normal(2, 3), normal(3, 2), normal(2, 2)], ["equation": .string("ij,jk,kl->il")]),
+        Case("Einsum", "axis of its own", [normal(2, 3), normal(2)], ["equation": .string("ij,i->i")]),
+        Case(
+            "Einsum", "ellipsis", [normal(1, 2, 3), normal(2, 3, 2)], ["equation": .string("...ij,...jk->...ik")]),
+    ]
+
+    @Test(arguments: convolutions + normalizations + attentions + samplings + elements + shapes + indexed)
     func gradientIsTheSlope(_ test: Case) throws {
         var model = Model(opset: test.opset)
         model.importOpset(graftDomain, version: 1)

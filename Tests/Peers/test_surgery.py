@@ -1,4 +1,5 @@
-"""`head`, `freeze` and `groups`: the body stays what it was, bit for bit, and annotations survive conversions."""
+"""Changes of models: `head`, `freeze` and `groups` leave the body bit for bit; `fold`, `extract`, `merge`, `rename` and
+`dynamic-batch` give valid models that answer as they should."""
 
 import json
 import unittest
@@ -6,7 +7,9 @@ import unittest
 import numpy as np
 import onnx
 import onnxruntime
-from support import FIXTURES, compare, each, folder, graft, keras_names, load_keras, random_inputs, shared
+from support import (
+    FIXTURES, compare, each, folder, graft, graft_json, keras_names, load_keras, random_inputs, run_onnx, shared,
+)  # fmt: skip
 
 # Classifiers, and the kind of node that holds the classifier's matrix.
 MODELS = {
@@ -223,6 +226,197 @@ class AnnotationsTravel(unittest.TestCase):
             source = FIXTURES / "digits" / "zero-to-four.onnx"
             done = graft("freeze", source, "--only", "leyer1.*", "-o", place / "a.onnx", exit_status=65)
             self.assertIn("layer1", done.stderr)
+            self.assertFalse((place / "a.onnx").exists())
+
+
+NORMALIZED = [FIXTURES / "pytorch" / name for name in ("cnn_kept.onnx", "resnet_kept.onnx", "mobilenet_kept.onnx")]
+NORMALIZED = [path for path in NORMALIZED if path.exists()]
+
+
+@each("fixture", NORMALIZED)
+@each("real", ["models/onnx/sinet_portrait.onnx", "models/onnx/ppocr_v2_cls.onnx"], name=lambda name: name.split("/")[-1])
+class Fold(unittest.TestCase):
+    def check_real(self, name):
+        self.check(shared(name))
+
+    def check_fixture(self, path):
+        self.check(path)
+
+    def check(self, path):
+        with folder() as place:
+            report = graft_json("fold", path, "--constants", "--identities", "-o", place / "a.onnx")
+            self.assertLess(report["change"]["difference"], 1e-5)
+            self.assertGreater(report["removed_nodes"], 0)
+            before, after = onnx.load(path), onnx.load(place / "a.onnx")
+            onnx.checker.check_model(after, full_check=True)
+            count = lambda model: sum(node.op_type == "BatchNormalization" for node in model.graph.node)
+            self.assertLess(count(after), count(before))
+            given = random_inputs(path)
+            compare(self, "fold: outputs in onnxruntime", path.stem, run_onnx(place / "a.onnx", given), run_onnx(path, given))
+
+
+@each("fixture", sorted(MODELS), name=NAMED)
+@each("real", sorted(REAL), name=lambda name: name.split("/")[-1])
+class ExtractAndMerge(unittest.TestCase):
+    def check_real(self, name):
+        self.check(shared(name))
+
+    def check_fixture(self, path):
+        self.check(path)
+
+    def check(self, path):
+        """A model cut in two in its middle gives what it gave, each part for itself and joined again."""
+        inferred = onnx.shape_inference.infer_shapes(onnx.load(path))
+        typed = {v.name for v in inferred.graph.value_info}
+        given = random_inputs(path)
+        expected = run_onnx(path, given)
+        ends = [o.name for o in inferred.graph.output]
+        nodes = list(inferred.graph.node)
+        # A value that everything behind it depends on alone.
+        for index in range(len(nodes) // 2, len(nodes)):
+            cut = nodes[index].output[0]
+            later = {o for node in nodes[index + 1 :] for o in node.output} | {i.name for i in inferred.graph.initializer}
+            constants = {o for node in nodes if node.op_type == "Constant" for o in node.output}
+            read = {i for node in nodes[index + 1 :] for i in node.input if i}
+            if cut in typed and read - later - constants <= {cut} and cut not in constants:
+                break
+        else:
+            self.skipTest("the network has no such place")
+        with folder() as place:
+            graft("extract", path, "--outputs", cut, "-o", place / "a.onnx")
+            graft("extract", path, "--inputs", cut, "-o", place / "b.onnx")
+            for name in ("a", "b"):
+                onnx.checker.check_model(onnx.load(place / f"{name}.onnx"), full_check=True)
+            middle = run_onnx(place / "a.onnx", given)
+            self.assertEqual(list(middle), [cut])
+            compare(self, "extract: outputs in onnxruntime", path.stem, run_onnx(place / "b.onnx", middle), expected)
+            graft("merge", place / "a.onnx", place / "b.onnx", "--map", f"{cut}:{cut}", "--prefix", "second/", "-o", place / "c.onnx")
+            onnx.checker.check_model(onnx.load(place / "c.onnx"), full_check=True)
+            joined = run_onnx(place / "c.onnx", given)
+            self.assertEqual(len(joined), len(ends))
+            compare(self, "merge: outputs in onnxruntime", path.stem, joined, expected)
+            # The rest is untouched.
+            weights = {i.name: i.SerializeToString() for i in onnx.load(path).graph.initializer}
+            kept = [i for n in "ab" for i in onnx.load(place / f"{n}.onnx").graph.initializer]
+            self.assertTrue(kept or not weights)
+            for tensor in kept:
+                self.assertEqual(tensor.SerializeToString(), weights[tensor.name], tensor.name)
+
+
+class ExtractDetails(unittest.TestCase):
+    def test_missing_inputs_are_named(self):
+        path = FIXTURES / "pytorch" / "resnet_kept.onnx"
+        model = onnx.load(path)
+        add = next(node for node in model.graph.node if node.op_type == "Add")
+        relu = next(node.input[0] for node in model.graph.node if node.op_type == "Relu")
+        with folder() as place:
+            done = graft(
+                "extract", path, "--inputs", add.input[0], "--outputs", model.graph.output[0].name, "-o", place / "a.onnx",
+                exit_status=65,
+            )  # fmt: skip
+            self.assertIn(model.graph.input[0].name, done.stderr)
+            done = graft("extract", path, "--outputs", relu + "x", "-o", place / "a.onnx", exit_status=65)
+            self.assertIn(relu, done.stderr)
+            self.assertFalse((place / "a.onnx").exists())
+
+    def test_a_dry_run_writes_nothing(self):
+        path = FIXTURES / "pytorch" / "resnet_kept.onnx"
+        done = graft("fold", path, "--dry-run")
+        self.assertIn("BatchNormalization", done.stdout)
+        self.assertIn("nothing was written", done.stderr)
+
+
+@each("fixture", sorted(MODELS), name=NAMED)
+class RenameNames(unittest.TestCase):
+    def check_fixture(self, path):
+        before = onnx.load(path)
+        source, target = before.graph.input[0].name, before.graph.output[0].name
+        with folder() as place:
+            graft("rename", path, "--map", f"{source}=image", "--map", f"{target}=scores", "-o", place / "a.onnx")
+            graft("rename", place / "a.onnx", "--regex", "--only", "nodes", "--map", "^(.+)$=all/$1", "-o", place / "b.onnx") if any(
+                node.name for node in before.graph.node
+            ) else (place / "b.onnx").write_bytes((place / "a.onnx").read_bytes())
+            after = onnx.load(place / "b.onnx")
+            onnx.checker.check_model(after, full_check=True)
+            self.assertEqual((after.graph.input[0].name, after.graph.output[0].name), ("image", "scores"))
+            self.assertTrue(all(node.name.startswith("all/") for node in after.graph.node if node.name))
+            given = random_inputs(path)
+            expected = run_onnx(path, given)
+            actual = run_onnx(place / "b.onnx", {"image": given[source], **{k: v for k, v in given.items() if k != source}})
+            self.assertEqual(actual["scores"].tobytes(), expected[target].tobytes())
+            # Back again the file is the same but for its history.
+            back = ["--map", f"image={source}", "--map", f"scores={target}"]
+            graft("rename", place / "a.onnx", *back, "-o", place / "c.onnx")
+            again = onnx.load(place / "c.onnx")
+            self.assertEqual(list(again.graph.node), list(before.graph.node))
+            self.assertEqual(list(again.graph.initializer), list(before.graph.initializer))
+
+
+FIXED = {
+    "models/onnx/mnist_8_cntk.onnx", "models/onnx/ultraface_slim_320.onnx", "models/onnx/yolox_nano.onnx",
+    "models/onnx/deeplab_v3_mnv2_voc21.onnx", "models/onnx/sinet_portrait.onnx", "models/onnx/dtln_model_1.onnx",
+}  # fmt: skip
+
+
+def with_batch(path, size, target):
+    """The model with its first free extent set to a number, and inferred anew by onnx."""
+    model = onnx.load(path)
+    for value in [*model.graph.input, *model.graph.output, *model.graph.value_info]:
+        for dimension in value.type.tensor_type.shape.dim:
+            if dimension.dim_param:
+                dimension.dim_value = size
+    onnx.save(model, target)
+
+
+@each("real", sorted(FIXED), name=lambda name: name.split("/")[-1])
+class DynamicBatch(unittest.TestCase):
+    def check_real(self, name):
+        path = shared(name)
+        with folder() as place:
+            graft("dynamic-batch", path, "--name", "samples", "--no-verify", "-o", place / "a.onnx")
+            model = onnx.load(place / "a.onnx")
+            onnx.checker.check_model(model, full_check=True)
+            rows = [random_inputs(path, seed=seed) for seed in range(3)]
+            self.compare_rows(path, place / "a.onnx", rows)
+
+    def compare_rows(self, path, dynamic, rows):
+        """Rows of a batch in onnxruntime are what the model of batch one gave."""
+        first = {d.dim_param for i in onnx.load(dynamic).graph.input for d in i.type.tensor_type.shape.dim[:1]}
+        self.assertIn("samples", first)
+        batched = {
+            i.name for i in onnx.load(dynamic).graph.input
+            if i.type.tensor_type.shape.dim and i.type.tensor_type.shape.dim[0].dim_param == "samples"
+        }  # fmt: skip
+        given = {k: np.concatenate([row[k] for row in rows]) if k in batched else v for k, v in rows[0].items()}
+        whole = run_onnx(dynamic, given)
+        for index, row in enumerate(rows):
+            for key, expected in run_onnx(path, row).items():
+                actual = whole[key]
+                axis = next((a for a in range(actual.ndim) if actual.shape[a] != expected.shape[a]), 0)
+                part = np.split(actual, len(rows), axis)[index]
+                compare(self, "dynamic-batch: rows in onnxruntime", f"{path.stem} {index}", {key: part}, {key: expected})
+
+    def test_exports_of_pytorch_with_a_fixed_batch(self):
+        """Exports whose batch was fixed by hand, as exporters without dynamic axes fix it."""
+        for name in ("cnn_kept", "resnet_kept", "squeezenet", "mobilenet_folded"):
+            with self.subTest(name), folder() as place:
+                with_batch(FIXTURES / "pytorch" / f"{name}.onnx", 1, place / "one.onnx")
+                graft("dynamic-batch", place / "one.onnx", "--name", "samples", "-o", place / "a.onnx")
+                onnx.checker.check_model(onnx.load(place / "a.onnx"), full_check=True)
+                rows = [random_inputs(place / "one.onnx", seed=seed) for seed in range(2)]
+                self.compare_rows(place / "one.onnx", place / "a.onnx", rows)
+
+    def test_a_node_that_mixes_samples_is_found(self):
+        helper = onnx.helper
+        node = helper.make_node("ReduceMean", ["x"], ["m"], axes=[0], keepdims=1, name="mean over samples")
+        add = helper.make_node("Sub", ["x", "m"], ["y"])
+        value = lambda n: helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [1, 4])
+        graph = helper.make_graph([node, add], "mixing", [value("x")], [value("y")])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+        with folder() as place:
+            onnx.save(model, place / "m.onnx")
+            done = graft("dynamic-batch", place / "m.onnx", "-o", place / "a.onnx", exit_status=1)
+            self.assertIn("single runs", done.stderr)
             self.assertFalse((place / "a.onnx").exists())
 
 

@@ -129,6 +129,8 @@ typedef struct {
     int post_op_count;
     // Whether products may be computed in bfloat16.
     int allow_bf16;
+    // Whether a convolution shall use Winograd's algorithm; GDNN_UNIMPLEMENTED where the library has none.
+    int winograd;
 } gdnn_attributes;
 
 // Geometry of convolution and pooling: one entry for each spatial dimension; dilations count from 1.

@@ -11,3 +11,9 @@
 int cpng_decode(
     const uint8_t *data, size_t count, uint32_t width, uint32_t height, int channels, uint8_t *pixels, char *message,
     size_t message_size);
+
+// Decodes a PNG file of the colour types palette or gray with at most 8 bits into `height` rows of `width` bytes: the
+// palette's indices or the gray values as they are stored, unscaled. Otherwise like `cpng_decode`.
+int cpng_decode_indices(
+    const uint8_t *data, size_t count, uint32_t width, uint32_t height, uint8_t *pixels, char *message,
+    size_t message_size);

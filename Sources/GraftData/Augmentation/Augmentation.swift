@@ -22,11 +22,19 @@ public protocol Augmentation: Sendable {
 
     /// The changed picture; every random number comes from `random`.
     func apply(_ image: Image, for preprocessing: Preprocessing, random: inout CounterRandom) -> Image
+
+    /// The mask that goes with the changed picture: the same places, with the same random numbers.
+    func apply(toMask mask: Image, for preprocessing: Preprocessing, random: inout CounterRandom) -> Image
 }
 
 extension Augmentation {
     /// Most changes keep the size.
     public static var setsSize: Bool { false }
+
+    /// Changes of colour leave masks as they are.
+    public func apply(toMask mask: Image, for preprocessing: Preprocessing, random: inout CounterRandom) -> Image {
+        mask
+    }
 }
 
 /// What can be wrong with an augmentation.

@@ -58,6 +58,18 @@ public struct AugmentationPipeline: Sendable {
             })
     }
 
+    /// The mask of a picture that ``apply(_:for:seed:epoch:sample:)`` changes.
+    func apply(toMask mask: Image, for preprocessing: Preprocessing, seed: UInt64, epoch: Int, sample: Int) -> Image {
+        var mask = mask
+        if !steps.contains(where: { type(of: $0).setsSize }) { mask = preprocessing.sized(mask: mask) }
+        for (index, step) in steps.enumerated() {
+            var random = CounterRandom(
+                seed: seed, UInt64(epoch), UInt64(sample), UInt64(index), CounterRandom.word(type(of: step).name))
+            mask = step.apply(toMask: mask, for: preprocessing, random: &random)
+        }
+        return mask
+    }
+
     /// A picture as training sees it in one epoch, at the model's size.
     func apply(_ image: Image, for preprocessing: Preprocessing, seed: UInt64, epoch: Int, sample: Int) -> Image {
         var image = preprocessing.inModelChannels(image)

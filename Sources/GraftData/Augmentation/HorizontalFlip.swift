@@ -24,4 +24,9 @@ public struct HorizontalFlip: Augmentation {
     public func apply(_ image: Image, for preprocessing: Preprocessing, random: inout CounterRandom) -> Image {
         random.uniformDouble() < probability ? image.flippedHorizontally() : image
     }
+
+    /// The mask, exchanged with its picture.
+    public func apply(toMask mask: Image, for preprocessing: Preprocessing, random: inout CounterRandom) -> Image {
+        apply(mask, for: preprocessing, random: &random)
+    }
 }

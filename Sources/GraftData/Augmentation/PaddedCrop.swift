@@ -24,10 +24,19 @@ public struct PaddedCrop: Augmentation {
 
     /// The changed picture.
     public func apply(_ image: Image, for preprocessing: Preprocessing, random: inout CounterRandom) -> Image {
+        moved(image, fill: [0, 0, 0], &random)
+    }
+
+    /// The mask, moved alike; what comes in from outside does not count.
+    public func apply(toMask mask: Image, for preprocessing: Preprocessing, random: inout CounterRandom) -> Image {
+        moved(mask, fill: [UInt8(Mask.ignored)], &random)
+    }
+
+    private func moved(_ image: Image, fill: [UInt8], _ random: inout CounterRandom) -> Image {
         let across = Int((Double(image.width) * padding).rounded())
         let down = Int((Double(image.height) * padding).rounded())
         return image.cropped(
             x: random.below(2 * across + 1) - across, y: random.below(2 * down + 1) - down, width: image.width,
-            height: image.height)
+            height: image.height, fill: fill)
     }
 }

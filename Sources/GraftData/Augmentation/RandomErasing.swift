@@ -40,6 +40,15 @@ public struct RandomErasing: Augmentation {
 
     /// The changed picture.
     public func apply(_ image: Image, for preprocessing: Preprocessing, random: inout CounterRandom) -> Image {
+        erased(image, with: preprocessing.neutralColour, &random)
+    }
+
+    /// The mask; pixels of the rectangle do not count.
+    public func apply(toMask mask: Image, for preprocessing: Preprocessing, random: inout CounterRandom) -> Image {
+        erased(mask, with: [UInt8(Mask.ignored)], &random)
+    }
+
+    private func erased(_ image: Image, with colour: [UInt8], _ random: inout CounterRandom) -> Image {
         guard random.uniformDouble() < probability else { return image }
         let area = Double(image.width) * Double(image.height)
         for _ in 0..<10 {
@@ -50,7 +59,7 @@ public struct RandomErasing: Augmentation {
             guard height > 0, width > 0, height < image.height, width < image.width else { continue }
             let y = random.below(image.height - height + 1)
             let x = random.below(image.width - width + 1)
-            return image.filled(x: x, y: y, width: width, height: height, with: preprocessing.neutralColour)
+            return image.filled(x: x, y: y, width: width, height: height, with: colour)
         }
         return image
     }

@@ -45,6 +45,14 @@ public struct RandomResizedCrop: Augmentation {
             box: ImageBox(x: part.x, y: part.y, width: part.width, height: part.height))
     }
 
+    /// The same part of the mask; nothing is mixed.
+    public func apply(toMask mask: Image, for preprocessing: Preprocessing, random: inout CounterRandom) -> Image {
+        let part = part(width: mask.width, height: mask.height, random: &random)
+        return mask.resized(
+            width: preprocessing.width, height: preprocessing.height, filter: .nearest,
+            box: ImageBox(x: part.x, y: part.y, width: part.width, height: part.height))
+    }
+
     /// The part of a picture of the given size that is drawn.
     package func part(width: Int, height: Int, random: inout CounterRandom) -> (x: Int, y: Int, width: Int, height: Int)
     {

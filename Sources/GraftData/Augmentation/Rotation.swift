@@ -30,9 +30,18 @@ public struct Rotation: Augmentation {
     }
 }
 
+extension Rotation {
+    /// The mask, turned alike; nothing is mixed, its border pixels fill the corners.
+    public func apply(toMask mask: Image, for preprocessing: Preprocessing, random: inout CounterRandom) -> Image {
+        mask.rotated(degrees: random.number(in: -degrees...degrees), mixes: false)
+    }
+}
+
 extension Image {
-    /// The picture turned counterclockwise about its centre, bilinear, its borders continued outwards.
-    func rotated(degrees: Double) -> Image {
+    /// The picture turned counterclockwise about its centre, its borders continued outwards.
+    ///
+    /// - Parameter mixes: whether pixels are mixed (bilinear); otherwise the nearest is taken.
+    func rotated(degrees: Double, mixes: Bool = true) -> Image {
         let angle = Float(degrees * Double.pi / 180)
         let (sine, cosine) = (sin(angle), cos(angle))
         let (centreX, centreY) = (Float(width - 1) / 2, Float(height - 1) / 2)
@@ -42,8 +51,9 @@ extension Image {
                 for y in 0..<height {
                     for x in 0..<width {
                         let (dx, dy) = (Float(x) - centreX, Float(y) - centreY)
-                        let sourceX = max(0, min(Float(width - 1), centreX + cosine * dx - sine * dy))
-                        let sourceY = max(0, min(Float(height - 1), centreY + sine * dx + cosine * dy))
+                        var sourceX = max(0, min(Float(width - 1), centreX + cosine * dx - sine * dy))
+                        var sourceY = max(0, min(Float(height - 1), centreY + sine * dx + cosine * dy))
+                        if !mixes { (sourceX, sourceY) = (sourceX.rounded(), sourceY.rounded()) }
                         let (left, top) = (Int(sourceX), Int(sourceY))
                         let (right, bottom) = (min(left + 1, width - 1), min(top + 1, height - 1))
                         let (fractionX, fractionY) = (sourceX - Float(left), sourceY - Float(top))

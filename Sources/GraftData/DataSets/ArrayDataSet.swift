@@ -2,7 +2,7 @@ import GraftCore
 import GraftWeights
 import OrderedCollections
 
-/// Arrays with one entry a sample, from an NPZ file: each of a model's inputs by name, and `labels`.
+/// Arrays with one entry a sample, from an NPZ file: each of a model's inputs by name, and `labels` (or `y`).
 ///
 /// The arrays go into the model as they are. What the file stores uncompressed stays in the file.
 public struct ArrayDataSet: DataSet {
@@ -27,12 +27,15 @@ public struct ArrayDataSet: DataSet {
     private let arrays: [Tensor]
     private let description: [SampleInput]
     private let sampleLabels: [Int]
+    private let targets: ArrayTargets
     /// The names of the classes, in the order of their labels.
     public let classNames: [String]
 
     /// Opens the archive at `path`.
     ///
-    /// `labels` holds a whole number or a text for each sample; `classes`, where it is there, the names of the classes.
+    /// `labels` holds a whole number or a text for each sample, a row of 0 and 1 for each sample (several classes), or
+    /// a map of whole numbers for each sample (a class for each pixel); `classes`, where it is there, the names of the
+    /// classes.
     /// Where both model and file have one input only, its name need not agree. Numbers of another type than the model's
     /// are converted where no value changes, or to float.
     /// - Parameters:
@@ -44,17 +47,21 @@ public struct ArrayDataSet: DataSet {
     ) throws {
         func failure(_ reason: String) -> DataSetError { .badArrays(path: path, reason: reason) }
         var found = try NPZ.read(path: path, limits: limits)
-        guard let labels = found.removeValue(forKey: "labels") else {
+        guard let given = found.removeValue(forKey: "labels") ?? found.removeValue(forKey: "y") else {
             throw failure(
                 "there is no array \"labels\".\(Suggestion.sentence("labels", in: found.keys)) "
                     + "It holds \(found.keys.joined(separator: ", ")).")
         }
         let classes = found.removeValue(forKey: "classes")?.strings ?? modelClasses
-        let count = labels.count
-        guard labels.shape.first == count, count > 0 else {
-            throw failure("\"labels\" has shape \(labels.shape); one label a sample was expected")
+        guard let count = given.shape.first, count > 0, given.count > 0 else {
+            throw failure("\"labels\" has shape \(given.shape); labels for at least one sample were expected")
         }
-        (classNames, sampleLabels) = try Self.labels(labels, classes: classes, path: path)
+        if given.count == count {
+            (classNames, sampleLabels) = try Self.labels(given, classes: classes, path: path)
+            targets = .classes
+        } else {
+            (classNames, sampleLabels, targets) = try ArrayTargets.read(given, classes: classes, path: path)
+        }
 
         var arrays: [Tensor] = []
         var description: [SampleInput] = []
@@ -118,6 +125,14 @@ public struct ArrayDataSet: DataSet {
 
     /// The class of a sample.
     public func label(at index: Int) -> Int { sampleLabels[index] }
+
+    /// What there is to learn about each sample.
+    public var targetKind: TargetKind { targets.kind }
+
+    /// What is to be learned about one sample.
+    public func target(at index: Int, as view: SampleView) throws -> Tensor {
+        try targets.target(at: index) ?? Tensor(scalar: Int64(sampleLabels[index]))
+    }
 
     /// The archive's path and the number of a sample, counted from 0.
     public func name(at index: Int) -> String { "\(path)[\(index)]" }

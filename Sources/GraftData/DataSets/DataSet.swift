@@ -9,8 +9,13 @@ public protocol DataSet: Sendable {
     var count: Int { get }
     /// The names of the classes, in the order of their labels.
     var classNames: [String] { get }
-    /// The class of a sample: an index of ``classNames``.
+    /// The class of a sample, an index of ``classNames``; where a sample has several, a number to divide samples by.
     func label(at index: Int) -> Int
+    /// What there is to learn about each sample.
+    var targetKind: TargetKind { get }
+    /// What is to be learned about a sample: its class (int64, no axes), 0 or 1 for each class (float), or the class of
+    /// each pixel (int64, rows and columns), changed at random as the sample's inputs are.
+    func target(at index: Int, as view: SampleView) throws -> Tensor
     /// What names a sample to a person: a path, or a row of a file.
     func name(at index: Int) -> String
     /// The inputs that ``load(_:as:into:)`` fills for one sample, in order.
@@ -100,6 +105,8 @@ public enum DataSetError: GraftError, Equatable {
     case noPreprocessing
     /// The arrays of an NPZ file do not form a data set.
     case badArrays(path: String, reason: String)
+    /// Masks do not fit.
+    case badMasks(path: String, reason: String)
     /// A table cannot be read.
     case badTable(path: String, line: Int?, reason: String)
     /// A split, subset or batch cannot be made.
@@ -122,6 +129,7 @@ public enum DataSetError: GraftError, Equatable {
             "\(path): \"\(name)\" is not one of the model's classes.\(suggestion)"
         case .noPreprocessing: "pictures need a preprocessing contract; set one"
         case .badArrays(let path, let reason): "\(path): \(reason)"
+        case .badMasks(let path, let reason): "\(path): \(reason)"
         case .badTable(let path, let line, let reason): "\(path)\(line.map { ":\($0)" } ?? ""): \(reason)"
         case .badSplit(let reason): reason
         }

@@ -8,6 +8,10 @@ public struct ImageDataSet: DataSet {
     struct Entry: Sendable {
         var path: String
         var label: Int
+        /// The file with a class for each pixel.
+        var mask: String?
+        /// 0 or 1 for each class.
+        var marks: [Float]?
     }
 
     /// The names of the classes, in the order of their labels.
@@ -39,6 +43,30 @@ public struct ImageDataSet: DataSet {
     public func inputs(as view: SampleView) -> [SampleInput] {
         guard let preprocessing = view.preprocessing else { return [] }
         return [SampleInput(elementType: .float32, shape: preprocessing.sampleShape)]
+    }
+
+    /// What there is to learn about each picture.
+    public var targetKind: TargetKind {
+        entries.first?.mask != nil ? .pixels : entries.first?.marks != nil ? .labels : .classes
+    }
+
+    /// What is to be learned about one picture.
+    public func target(at index: Int, as view: SampleView) throws -> Tensor {
+        let entry = entries[index]
+        if let marks = entry.marks { return Tensor(marks) }
+        guard let path = entry.mask else { return Tensor(scalar: Int64(entry.label)) }
+        guard let preprocessing = view.preprocessing else { throw DataSetError.noPreprocessing }
+        let (image, mask) = (try image(at: index), try Mask.read(path: path, limits: limits))
+        guard image.width == mask.width, image.height == mask.height else {
+            throw DataSetError.badMasks(
+                path: path,
+                reason: "it is \(mask.width) x \(mask.height) pixels, its picture \(image.width) x \(image.height)")
+        }
+        let seen =
+            view.augmentation.map {
+                $0.apply(toMask: mask, for: preprocessing, seed: view.seed, epoch: view.epoch, sample: index)
+            } ?? preprocessing.sized(mask: mask)
+        return Tensor(seen.pixels.map { Int64($0) }, shape: [seen.height, seen.width])
     }
 
     /// Writes one sample's inputs.

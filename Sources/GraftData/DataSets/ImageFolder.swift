@@ -8,7 +8,7 @@ import Glibc
 public enum ImageFolder {
     /// Opens the data set in the folder `path`.
     ///
-    /// Classes are the names of its folders; below those pictures may lie at any depth. Hidden files and folders are
+    /// A folder with the folders `images` and `masks` is a ``MaskFolder``. Otherwise classes are the names of its folders; below those pictures may lie at any depth. Hidden files and folders are
     /// ignored, and so are files that neither are pictures nor have the name of one. Every file's structure is checked,
     /// so that a cut-off picture is found here and not in the middle of training.
     /// - Parameters:
@@ -21,6 +21,11 @@ public enum ImageFolder {
         cacheBytes: Int = 512 << 20
     ) throws -> ImageDataSet {
         let folders = try Folder.entries(path).filter(\.isFolder)
+        if MaskFolder.matches(folders.map(\.name)) {
+            return try MaskFolder.open(
+                path: path, modelClasses: modelClasses, skippingUnusable: skippingUnusable, limits: limits,
+                cacheBytes: cacheBytes)
+        }
         guard !folders.isEmpty else {
             throw DataSetError.noClasses(
                 path: path, advice: "a folder with a folder of pictures for each class is needed")

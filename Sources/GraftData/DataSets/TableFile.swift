@@ -10,7 +10,7 @@ public enum TableFile {
     /// With a column of picture paths (named `path`, `image`, `file` or the like, or holding picture names) it is a set of
     /// pictures, whose paths start at the table's folder. Otherwise all columns but the label are numbers, and each row
     /// is one input. A first row without numbers is a header. The label is the column named `label`, `class`, `target` or
-    /// the like; without a header it is the first or last column, whichever alone holds whole numbers or text.
+    /// the like; columns of 0 and 1 beside the paths are one class each; without a header the label is the first or last column, whichever alone holds whole numbers or text.
     /// - Parameters:
     ///   - labelColumn: the label's column by name or by number, counted from 1.
     ///   - modelClasses: a model's class names, which give the labels; whole numbers count as positions in it.
@@ -48,6 +48,24 @@ public enum TableFile {
         }
         let pathColumn =
             header?.firstIndex(where: pathNames.contains) ?? sample.firstIndex(where: ImageFormat.isPictureName)
+        if let pathColumn, labelColumn == nil,
+            let several = try severalLabels(
+                header, rows: rows, paths: pathColumn, modelClasses: modelClasses, path: path)
+        {
+            let folder = AtomicFile.folder(of: path)
+            let numbers = ArrayTargets.combinations(
+                several.marks.flatMap { $0 }, width: several.names.count, count: rows.count)
+            let entries = rows.indices.map { index in
+                let name = rows[index].fields[pathColumn]
+                return ImageDataSet.Entry(
+                    path: name.hasPrefix("/") ? name : "\(folder)/\(name)", label: numbers[index],
+                    marks: several.marks[index])
+            }
+            let checked = try ImageDataSet.checked(entries, path: path, limits: limits, skipping: skippingUnusable)
+            return ImageDataSet(
+                entries: checked.entries, classNames: several.names, skipped: checked.skipped, limits: limits,
+                cacheBytes: cacheBytes)
+        }
         let label = try self.labelColumn(labelColumn, header: header, rows: rows, paths: pathColumn, path: path)
         let (classNames, labels) = try classes(rows.map { $0.fields[label] }, modelClasses: modelClasses, path: path)
         if let pathColumn {
@@ -76,6 +94,25 @@ public enum TableFile {
         return TableDataSet(
             path: path, lines: rows.map(\.line), values: values, columns: sample.count - 1, labels: labels,
             classNames: classNames)
+    }
+
+    /// Columns of 0 and 1, one a class with its name in the header, beside the column of paths; nil where there are none.
+    private static func severalLabels(
+        _ header: [String]?, rows: [(line: Int, fields: [String])], paths: Int, modelClasses: [String]?, path: String
+    ) throws(DataSetError) -> (names: [String], marks: [[Float]])? {
+        guard let header, header.count > 2, !header.contains(where: labelNames.contains) else { return nil }
+        let columns = header.indices.filter { $0 != paths }
+        guard rows.allSatisfy({ row in columns.allSatisfy { ["0", "1"].contains(row.fields[$0]) } }) else { return nil }
+        // The header is compared without regard to case.
+        let names = modelClasses ?? columns.map { header[$0] }
+        var order: [Int] = []
+        for name in names {
+            guard let column = columns.first(where: { header[$0] == name.lowercased() }) else {
+                throw .badTable(path: path, line: 1, reason: "there is no column for the model's class \"\(name)\"")
+            }
+            order.append(column)
+        }
+        return (names, rows.map { row in order.map { row.fields[$0] == "1" ? 1 : 0 } })
     }
 
     private static func isHeader(_ fields: [String]) -> Bool {

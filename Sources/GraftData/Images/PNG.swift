@@ -17,12 +17,37 @@ enum PNG {
                 bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), bytes.count, UInt32(width), UInt32(height),
                 Int32(channels), target.baseAddress, &message, message.count)
         }
-        guard status == 0 else {
-            let reason = String(decoding: message.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-            if reason == "the file is truncated" { throw .truncated(source: source, format: "PNG") }
-            throw .damaged(source: source, format: "PNG", reason: reason)
-        }
+        try check(status, message, source: source)
         return (image, orientation(BigEndian(bytes: bytes)))
+    }
+
+    /// Decodes palette indices or gray values as they are stored, in one channel.
+    static func decodeIndices(
+        _ bytes: UnsafeRawBufferPointer, source: String, limits: Limits
+    ) throws(ImageError) -> Image {
+        let (width, height, colour) = try header(bytes, source: source, limits: limits)
+        guard colour == 0 || colour == 3, (BigEndian(bytes: bytes).u8(24) ?? 16) <= 8 else {
+            throw .damaged(
+                source: source, format: "PNG",
+                reason: "the classes of a mask must be a palette's indices or gray values of at most 8 bits")
+        }
+        var message = [CChar](repeating: 0, count: 256)
+        var status: Int32 = 0
+        let image = Image(width: width, height: height, channels: 1) { target in
+            target.initialize(repeating: 0)
+            status = cpng_decode_indices(
+                bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), bytes.count, UInt32(width), UInt32(height),
+                target.baseAddress, &message, message.count)
+        }
+        try check(status, message, source: source)
+        return image
+    }
+
+    private static func check(_ status: Int32, _ message: [CChar], source: String) throws(ImageError) {
+        guard status != 0 else { return }
+        let reason = String(decoding: message.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        if reason == "the file is truncated" { throw .truncated(source: source, format: "PNG") }
+        throw .damaged(source: source, format: "PNG", reason: reason)
     }
 
     private static func header(

@@ -90,7 +90,7 @@ extension Preprocessing {
 }
 
 /// Where a resized picture lies in the model's frame.
-private struct Placement {
+struct Placement {
     /// The size that the picture is resized to.
     var width: Int
     var height: Int
@@ -101,6 +101,10 @@ private struct Placement {
     var fill: Float
 
     init(of image: Image, in contract: Preprocessing) {
+        self.init(width: image.width, height: image.height, in: contract)
+    }
+
+    init(width imageWidth: Int, height imageHeight: Int, in contract: Preprocessing) {
         width = contract.width
         height = contract.height
         (x, y, fill) = (0, 0, 0)
@@ -108,20 +112,20 @@ private struct Placement {
         case .stretch: break
         case .crop(let shortSide):
             // torchvision's rule: the long side is truncated; the crop's corner is rounded half to even.
-            if image.width <= image.height {
+            if imageWidth <= imageHeight {
                 width = shortSide
-                height = max(1, shortSide * image.height / image.width)
+                height = max(1, shortSide * imageHeight / imageWidth)
             } else {
                 height = shortSide
-                width = max(1, shortSide * image.width / image.height)
+                width = max(1, shortSide * imageWidth / imageHeight)
             }
             x = Self.half(width - contract.width)
             y = Self.half(height - contract.height)
         case .pad(let value):
             let ratio = min(
-                Double(contract.width) / Double(image.width), Double(contract.height) / Double(image.height))
-            width = min(contract.width, max(1, Int((Double(image.width) * ratio).rounded())))
-            height = min(contract.height, max(1, Int((Double(image.height) * ratio).rounded())))
+                Double(contract.width) / Double(imageWidth), Double(contract.height) / Double(imageHeight))
+            width = min(contract.width, max(1, Int((Double(imageWidth) * ratio).rounded())))
+            height = min(contract.height, max(1, Int((Double(imageHeight) * ratio).rounded())))
             x = -((contract.width - width) / 2)
             y = -((contract.height - height) / 2)
             fill = Float(value)

@@ -24,7 +24,7 @@ public struct InferredTypes: Sendable {
     /// The contents of values that do not depend on what the caller gives, and of shapes that flow as data.
     public private(set) var contents: [ValueID: KnownContent] = [:]
     /// What was found out inside the bodies of control-flow nodes.
-    public internal(set) var bodies: [Body: InferredTypes] = [:]
+    public package(set) var bodies: [Body: InferredTypes] = [:]
     /// What was found out inside the functions that nodes call, for each call.
     public internal(set) var calls: [NodeID: InferredTypes] = [:]
     /// Where the file declares another type than follows from its operators, each a sentence.

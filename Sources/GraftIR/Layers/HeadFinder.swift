@@ -45,6 +45,9 @@ public struct HeadFinder {
         return (sorted.map(\.element), rejected)
     }
 
+    /// Whether something in the model is likely to be a classifier.
+    public var hasLikelyHead: Bool { candidates().candidates.contains { $0.score >= Self.threshold } }
+
     /// The classifier.
     ///
     /// - Parameter place: the name of a node, layer, value or parameter to take; nil to search.
@@ -213,6 +216,13 @@ extension HeadFinder {
             if tail.contains(where: { LayerKind.of(graph[$0].op) == .resize }) { score += 0.15 }
         }
         if tail.contains(where: { !table.parameters(of: $0).isEmpty }) { score -= 0.3 }
+        // The last convolution of a body without a classifier, such as MobileNet's, is followed by a smooth or bounded
+        // activation; one that scores classes is not.
+        if case .convolution = form, activation == nil || activation == tail.first, let first = tail.first,
+            graph[first].op.type != "Relu", LayerKind.of(graph[first].op) == .activation, tail.count > 1
+        {
+            score -= 0.4
+        }
         let name = operation.label(in: graph)
         var words = "\(operation.op) \(name): "
         words += rivals == 0 ? "last node with weights" : "one of \(rivals + 1) last nodes with weights"
@@ -223,6 +233,9 @@ extension HeadFinder {
         case .pixel: words += " for each pixel"
         }
         if let activation { words += ", then \(graph[activation].op.type)" }
+        if graph.outputs.count > 1 {
+            words += ", to \(graph[output].name) \(graph[output].type?.shape?.description ?? "of unknown shape")"
+        }
         return .success(
             HeadCandidate(
                 node: node, biasNode: biasNode, form: form, kind: walk.kind, features: features, logits: logits,

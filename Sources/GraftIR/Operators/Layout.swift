@@ -93,7 +93,11 @@ enum Layout: OperatorFamily {
             throw context.failure("the permutation \(attributes.permutation ?? []) does not fit the shape \(x)")
         }
         context.setTensor(context.elementType(0), SymbolicShape(extents: permutation.map { x[$0].extent }))
-        if x.rank <= 1 { context.setContent(context.content(0)) }
+        if x.rank <= 1 {
+            context.setContent(context.content(0))
+        } else if let counts = x.counts, let strides = InferenceContext.strides(counts) {
+            context.rearrange(permutation.map { counts[$0] }, offset: 0, strides: permutation.map { strides[$0] })
+        }
     }
 
     private static func transposeGradient(_ context: inout GradientContext) throws {

@@ -115,7 +115,15 @@ enum Resizing: OperatorFamily {
             gradient: .unsupported(reason: "second derivatives are not computed"), inference: CommonInference.like(1)),
         OperatorSchema(
             "GridSample", versions: [16, 20, 22], inputs: 2...2,
-            gradient: .unsupported(reason: "sampling at a grid has no gradient rule"),
+            gradient: .rule { context in
+                let inputs = [
+                    try context.requiredGradient(), try context.requiredInput(0), try context.requiredInput(1),
+                ]
+                let gradients = context.emit(
+                    "GridSampleGrad", inputs, wanted: [context.needs(0), context.needs(1)], domain: graftDomain,
+                    attributes: context.attributes)
+                for (index, gradient) in gradients.enumerated() { context.setGradient(ofInput: index, gradient) }
+            },
             inference: { context in
                 guard let x = context.shape(0), let grid = context.shape(1), x.rank == grid.rank, x.rank >= 3 else {
                     context.setTensor(context.elementType(0), nil)
@@ -125,6 +133,11 @@ enum Resizing: OperatorFamily {
                 context.setTensor(
                     context.elementType(0), SymbolicShape(extents: [x[0].extent, x[1].extent] + spatial))
             }),
+        // (dY, X, grid) -> (dX, dGrid), with the attributes of the node.
+        OperatorSchema(
+            OperatorName("GridSampleGrad", domain: graftDomain), inputs: 3...3, outputs: 1...2,
+            gradient: .unsupported(reason: "second derivatives are not computed"),
+            inference: CommonInference.like(1, 2)),
         OperatorSchema(
             "AffineGrid", versions: [20], inputs: 2...2,
             gradient: .unsupported(reason: "grids of affine maps have no gradient rule"),

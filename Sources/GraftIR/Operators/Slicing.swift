@@ -160,6 +160,20 @@ enum Slicing: OperatorFamily {
         {
             context.setExtents(indices.map { content[$0] }, isScalar: false)
         }
+        if x.rank > 1, let counts = x.counts, var strides = InferenceContext.strides(counts), let shape = result.counts
+        {
+            var offset = 0
+            for (index, axis) in positions.enumerated() {
+                guard case .fixed(let start) = starts[index], case .fixed(let end) = ends[index] else { return }
+                let step = index < steps.count ? steps[index] : 1
+                let range = SliceAttributes.resolve(extent: counts[axis], start: start, end: end, step: step)
+                // Every index lies inside the tensor, so steps and places stay small.
+                guard range.count > 0 else { return }
+                offset += range.first * strides[axis]
+                strides[axis] *= range.count > 1 ? step : 0
+            }
+            context.rearrange(shape, offset: offset, strides: strides)
+        }
     }
 
     /// The extent of a slice; ends may be expressions.

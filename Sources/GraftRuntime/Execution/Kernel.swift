@@ -90,20 +90,24 @@ package struct KernelNode {
     /// The node's name, for messages.
     package let name: String
     /// The operator.
-    package let op: OperatorName
+    package internal(set) var op: OperatorName
     /// The version of the operator's domain that the model imports.
     package let opset: Int
     /// The settings.
     package let attributes: Attributes
     /// What the kernel applies to its first output, in order.
-    package let postOperations: [PostOperation]
+    package internal(set) var postOperations: [PostOperation]
+    /// Whether the result shall lie in blocks of channels.
+    package let prefersBlocks: Bool
     /// How the plan is made.
     package let options: PlanOptions
     /// What is known about the types of the inputs.
     package let inputTypes: [ValueType?]
     private let inputs: [Bool]
     private let outputs: [Bool]
-    private let constants: [RuntimeValue?]
+    let constants: [RuntimeValue?]
+    /// Where the node comes from, for a node that has bodies.
+    let scope: PlanScope?
     let claims = Claims()
 
     /// The constants that the kernel keeps in a form of its own.
@@ -115,10 +119,12 @@ package struct KernelNode {
         opset = node.opset
         attributes = node.attributes
         postOperations = node.postOperations
+        prefersBlocks = node.prefersBlocks
         inputs = node.inputs.map { $0 != nil }
         outputs = node.outputs.map { $0 != nil }
         self.options = options
         self.constants = constants
+        scope = node.scope
         inputTypes = types
     }
 

@@ -55,15 +55,47 @@ package final class KernelContext {
     /// Whether an input is given.
     package func has(_ index: Int) -> Bool { inputs.indices.contains(index) && inputs[index] != nil }
 
-    /// An input of any kind.
+    /// An input of any kind; a tensor never in blocks.
     package func value(_ index: Int) throws -> RuntimeValue {
         guard inputs.indices.contains(index), let value = inputs[index] else {
             throw KernelFailure("input \(index) is missing")
         }
-        return value
+        guard case .tensor(let tensor) = value, tensor.layout == .blocked else { return value }
+        let result = try reordered(tensor, .channelsLast)
+        inputs[index] = .tensor(result)
+        return .tensor(result)
     }
 
-    /// An input in whatever memory order it has.
+    /// An input in whatever memory order it has, blocks included; for kernels that know them.
+    package func anyOrder(_ index: Int) throws -> RuntimeTensor {
+        guard inputs.indices.contains(index), case .tensor(let tensor)? = inputs[index] else {
+            throw KernelFailure("input \(index) is missing or not a tensor of numbers")
+        }
+        return tensor
+    }
+
+    /// Whether an input is a tensor in blocks.
+    package func isBlocked(_ index: Int) -> Bool {
+        if inputs.indices.contains(index), case .tensor(let tensor)? = inputs[index] {
+            tensor.layout == .blocked
+        } else {
+            false
+        }
+    }
+
+    /// The element type of an input, where it is a tensor.
+    package func elementType(_ index: Int) -> ElementType? {
+        inputs.indices.contains(index) ? inputs[index]?.elementType : nil
+    }
+
+    /// Moves an input of any kind out of the context, so that what is not shared may be changed in place.
+    package func take(_ index: Int) throws -> RuntimeValue {
+        let taken = try value(index)
+        inputs[index] = nil
+        return taken
+    }
+
+    /// An input in row-major order or with its channels last.
     package func input(_ index: Int) throws -> RuntimeTensor {
         guard case .tensor(let tensor) = try value(index) else {
             throw KernelFailure("input \(index) is not a tensor of numbers")
@@ -154,7 +186,7 @@ package final class KernelContext {
     package func output(
         _ index: Int, reusing input: Int, _ type: ElementType, _ shape: [Int], layout: Layout = .rowMajor
     ) throws -> RuntimeTensor {
-        if let count = Checked.product(shape), let bytes = type.byteCount(elements: count),
+        if let count = Self.storedCount(shape, layout), let bytes = type.byteCount(elements: count),
             let buffer = uniqueBuffer(of: input, bytes: bytes)
         {
             let tensor = RuntimeTensor(type, shape, layout: layout, buffer: buffer)
@@ -188,7 +220,9 @@ package final class KernelContext {
     package func temporary(
         _ type: ElementType, _ shape: [Int], layout: Layout = .rowMajor
     ) throws -> RuntimeTensor {
-        guard let count = Checked.product(shape), let bytes = type.byteCount(elements: count), type != .string else {
+        guard let count = Self.storedCount(shape, layout), let bytes = type.byteCount(elements: count),
+            type != .string, Checked.isPossible(shape)
+        else {
             throw KernelFailure("a result of shape \(shape) is not possible")
         }
         let buffer = try arena.allocate(bytes)
@@ -196,9 +230,21 @@ package final class KernelContext {
         return RuntimeTensor(type, shape, layout: layout, buffer: buffer)
     }
 
+    private static func storedCount(_ shape: [Int], _ layout: Layout) -> Int? {
+        layout == .blocked ? RuntimeTensor.blockedCount(shape) : Checked.product(shape)
+    }
+
     /// A copy of a tensor in a memory order; the tensor itself where it has that order.
     package func reordered(_ tensor: RuntimeTensor, _ layout: Layout) throws -> RuntimeTensor {
         if tensor.layout == layout { return tensor }
+        if tensor.layout == .blocked || layout == .blocked {
+            guard tensor.elementType == .float32, tensor.rank == 4 else {
+                throw KernelFailure("a tensor of \(tensor.rank) axes and \(tensor.elementType.name) has no blocks")
+            }
+            let result = try temporary(.float32, tensor.shape, layout: layout)
+            if layout == .blocked { fillBlocks(result, from: tensor) } else { emptyBlocks(tensor, into: result) }
+            return result
+        }
         if tensor.isOrderFree { return tensor.viewed(tensor.shape, layout: layout) }
         let result = try temporary(tensor.elementType, tensor.shape, layout: layout)
         try reorder(tensor, into: result)

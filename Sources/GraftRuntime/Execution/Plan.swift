@@ -50,14 +50,16 @@ public final class Plan {
     ///
     /// - Throws: ``RuntimeError/unsupported(_:)`` with every node that no kernel runs.
     public convenience init(_ model: Model, options: PlanOptions = PlanOptions()) throws {
-        try self.init(model.graph, opsets: model.opsets, options: options)
+        try self.init(
+            Planner(
+                model.graph, scope: PlanScope(opsets: model.opsets, functions: model.functions), options: options))
     }
 
     /// Plans a graph.
     ///
     /// - Throws: ``RuntimeError/unsupported(_:)`` with every node that no kernel runs.
     public convenience init(_ graph: Graph, opsets: [OpsetImport], options: PlanOptions = PlanOptions()) throws {
-        try self.init(Planner(graph, opsets: opsets, options: options))
+        try self.init(Planner(graph, scope: PlanScope(opsets: opsets, functions: []), options: options))
     }
 
     init(_ planner: consuming Planner) throws {
@@ -76,6 +78,8 @@ public final class Plan {
             } catch let failure as KernelFailure {
                 unsupported.append(
                     UnsupportedNode(node: node.name, op: node.op, reason: failure.description))
+            } catch RuntimeError.unsupported(let inner) {
+                unsupported += inner
             }
         }
         if !unsupported.isEmpty { throw RuntimeError.unsupported(unsupported) }

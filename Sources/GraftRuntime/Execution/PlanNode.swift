@@ -16,8 +16,12 @@ package struct PlanNode {
     package var inputs: [Int?]
     /// The slots that it writes.
     package var outputs: [Int?]
+    /// Where the node comes from, for a node that has bodies.
+    var scope: PlanScope?
     /// What the kernel applies to its first output.
     package var postOperations: [PostOperation] = []
+    /// Whether the result shall lie in blocks of channels.
+    package var prefersBlocks = false
 
     package init(
         name: String, op: OperatorName, opset: Int, attributes: Attributes = Attributes(), inputs: [Int?],

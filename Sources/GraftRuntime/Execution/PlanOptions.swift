@@ -17,6 +17,8 @@ public struct PlanOptions: Sendable {
     public var inputs: [ValueID]?
     /// The values that a run returns; the graph's outputs where nil.
     public var outputs: [ValueID]?
+    /// What decodes pictures for ImageDecoder nodes; models with such nodes are refused where nil.
+    public var pictureDecoder: PictureDecoder?
 
     /// The usual plan for inference.
     public init() {}

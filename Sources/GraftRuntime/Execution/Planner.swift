@@ -1,12 +1,15 @@
 import GraftCore
 import GraftIR
 
-/// Turns a graph into the nodes of a plan: what is needed, in order, with constants folded and nodes fused.
+/// Turns a graph into the nodes of a plan: what is needed, in order, with functions called in place, constants folded
+/// and nodes fused.
 struct Planner {
     private let source: Graph
-    private let opsets: [String: Int]
-    private let options: PlanOptions
-    private(set) var graph = PlanGraph()
+    private let scope: PlanScope
+    let options: PlanOptions
+    /// What is known of the values that the graph captures from the one around it.
+    private let captured: [ValueID: PlanCapture]
+    var graph = PlanGraph()
     private(set) var inputs: [Plan.Port] = []
     private(set) var outputs: [Plan.Port] = []
     private(set) var persistent: [(name: String, slot: Int, update: Int?)] = []
@@ -16,15 +19,14 @@ struct Planner {
 
     /// The passes, in order; a new file in `Fusion/` adds its line here.
     static var passes: [any PlanPass.Type] {
-        [FoldPadding.self, FoldChannelScale.self, RecognizeActivations.self, FuseEpilogues.self]
+        [FoldPadding.self, FoldChannelScale.self, RecognizeActivations.self, FuseEpilogues.self, ChooseLayouts.self]
     }
 
-    init(_ graph: Graph, opsets: [OpsetImport], options: PlanOptions) {
+    init(_ graph: Graph, scope: PlanScope, options: PlanOptions, captured: [ValueID: PlanCapture] = [:]) {
         source = graph
-        var versions: [String: Int] = [graftDomain: 1]
-        for entry in opsets { versions[entry.domain == "ai.onnx" ? "" : entry.domain] = entry.version }
-        self.opsets = versions
+        self.scope = scope
         self.options = options
+        self.captured = captured
     }
 
     mutating func build() throws {
@@ -50,6 +52,7 @@ struct Planner {
         graph.refresh()
         if options.optimizes {
             try foldConstants()
+            while try inlineKnownBranches() { try foldConstants() }
             for pass in Self.passes {
                 try pass.apply(to: &graph, options: options)
                 graph.refresh()
@@ -69,9 +72,6 @@ struct Planner {
         }
         for id in source.order where wanted.contains(id) {
             let node = source[id]
-            let domain = node.op.canonicalDomain
-            let label = node.label(in: source)
-            guard let version = opsets[domain] else { throw RuntimeError.missingOpset(domain: domain, node: label) }
             var inputs = node.inputs.map { $0.map { slot($0) } }
             for body in source.bodies(of: id) {
                 for capture in Self.captures(of: body.graph) { inputs.append(slot(capture.outer)) }
@@ -81,10 +81,7 @@ struct Planner {
                 return slot(value)
             }
             for value in node.inputs { if let value { try requireOrigin(value, given: given) } }
-            graph.nodes.append(
-                PlanNode(
-                    name: label, op: node.op, opset: version, attributes: node.attributes, inputs: inputs,
-                    outputs: outputs))
+            try add(node, label: node.label(in: source), scope: scope, inputs: inputs, outputs: outputs)
         }
     }
 
@@ -97,7 +94,7 @@ struct Planner {
 
     private func requireOrigin(_ id: ValueID, given: Set<ValueID>) throws {
         let value = source[id]
-        if given.contains(id) || value.isInitializer || value.producer != nil { return }
+        if given.contains(id) || value.isInitializer || value.producer != nil || captured[id] != nil { return }
         throw RuntimeError.invalidGraph("nothing gives the value \"\(value.name)\"")
     }
 
@@ -106,10 +103,11 @@ struct Planner {
         let value = source[id]
         let isGiven = options.inputs?.contains(id) ?? false
         var constant: RuntimeValue?
-        if let tensor = value.tensor, !options.persistent.contains(id), !isGiven {
+        if !options.persistent.contains(id), !isGiven, let tensor = try? value.storedTensor() {
             constant = try? RuntimeValue(tensor)
         }
-        let slot = graph.addSlot(value.name, type: value.type, constant: constant)
+        constant = constant ?? captured[id]?.constant
+        let slot = graph.addSlot(value.name, type: captured[id]?.type ?? value.type, constant: constant)
         if let tensor = value.tensor { graph.types[slot] = ValueType(of: tensor) }
         slots[id] = slot
         return slot
@@ -125,8 +123,14 @@ struct Planner {
         let description = KernelNode(
             node, constants: node.inputs.map { $0.flatMap { graph.constants[$0] } },
             types: node.inputs.map { $0.flatMap { graph.types[$0] } }, options: options)
-        let kernel = try definition.make(description)
-        return (try definition.adapted(kernel, description), description.claims.taken)
+        return (try Self.make(definition, description), description.claims.taken)
+    }
+
+    /// The kernel of a definition, with what the executor puts around it.
+    private static func make(_ definition: KernelDefinition, _ node: KernelNode) throws -> any Kernel {
+        if let kernel = TextCast.kernel(for: node) { return kernel }
+        let kernel = try definition.make(node)
+        return try TextCast.wrap(TextMovement.wrap(definition.adapted(kernel, node), node), node)
     }
 
     /// Runs every node whose inputs are all constants, and keeps what it makes.
@@ -142,9 +146,7 @@ struct Planner {
             let description = KernelNode(
                 node, constants: node.inputs.map { _ in nil },
                 types: node.inputs.map { $0.flatMap { graph.types[$0] } }, options: options)
-            guard let made = try? definition.make(description),
-                let kernel = try? definition.adapted(made, description)
-            else { continue }
+            guard let kernel = try? Self.make(definition, description) else { continue }
             context.begin(outputs: node.outputs.count)
             defer { context.end() }
             var inputBytes = 0

@@ -21,6 +21,8 @@ public enum RuntimeError: GraftError {
     case failed(node: String, op: OperatorName, reason: String)
     /// Memory ran out.
     case outOfMemory(bytes: Int)
+    /// The task that runs the model was cancelled.
+    case cancelled
     /// A name that is no persistent value was given.
     case unknownPersistentValue(String)
 
@@ -47,6 +49,7 @@ public enum RuntimeError: GraftError {
             return "the input \"\(name)\" must be \(expected), not \(found)"
         case .failed(let node, let op, let reason): return "node \"\(node)\" (\(op)): \(reason)"
         case .outOfMemory(let bytes): return "no memory for a block of \(bytes) bytes"
+        case .cancelled: return "the run was cancelled"
         case .unknownPersistentValue(let name): return "the plan keeps no value named \"\(name)\""
         }
     }

@@ -103,6 +103,22 @@ public final class Session {
         return results
     }
 
+    /// Runs the plan as the body of a node.
+    ///
+    /// - Parameters:
+    ///   - given: values in the order of the plan's inputs; they are moved into the run, so that a value that nobody
+    ///     else holds may be overwritten.
+    ///   - results: what the run computed, in the order of the plan's outputs.
+    func runBody(_ given: inout [RuntimeValue?], _ results: inout [RuntimeValue?]) throws {
+        for index in plan.inputs.indices { values[plan.inputs[index].slot] = given[index].take() }
+        defer {
+            for index in plan.inputs.indices { values[plan.inputs[index].slot] = nil }
+            releaseIntermediates()
+        }
+        for index in plan.steps.indices { try run(step: index, persistentVersion: 0) }
+        for index in plan.outputs.indices { results[index] = values[plan.outputs[index].slot] }
+    }
+
     private func run(step index: Int, persistentVersion: Int) throws {
         // The arrays of the step are read in place: no copy, no allocation.
         let start = profile.map { _ in Profile.now() }
@@ -166,7 +182,9 @@ public final class Session {
     }
 
     private func releaseIntermediates() {
-        for step in plan.steps { for slot in step.outputs where slot >= 0 { values[slot] = nil } }
+        for index in plan.steps.indices {
+            for slot in plan.steps[index].outputs where slot >= 0 { values[slot] = nil }
+        }
     }
 
     private func check(_ tensor: Tensor, _ port: Plan.Port) throws {

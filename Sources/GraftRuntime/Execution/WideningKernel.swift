@@ -13,10 +13,10 @@ final class WideningKernel: Kernel {
         // The first floating-point operand says what the results are; scales and the like may have another type.
         var first: ElementType?
         for index in 0..<context.inputCount {
-            guard context.has(index), case .tensor(let tensor) = try context.value(index) else { continue }
-            if tensor.elementType.isFloatingPoint { first = first ?? tensor.elementType }
-            guard tensor.elementType == .float16 || tensor.elementType == .bfloat16 else { continue }
-            context.replaceInput(index, try widened(tensor, index, context))
+            guard let type = context.elementType(index) else { continue }
+            if type.isFloatingPoint { first = first ?? type }
+            guard type == .float16 || type == .bfloat16 else { continue }
+            context.replaceInput(index, try widened(context.input(index), index, context))
         }
         try inner.run(context)
         guard let narrow = first, narrow == .float16 || narrow == .bfloat16 else { return }

@@ -50,17 +50,26 @@ enum ActivationKernels: KernelFamily {
 
 /// Applies an element-wise function; the memory order does not matter to it.
 final class ElementwiseKernel: Kernel {
+    private let activation: Activation
     private let runner: ElementwiseRunner
+    private let keepsZero: Bool
 
-    init(_ activation: Activation) { runner = ElementwiseRunner(activation) }
+    init(_ activation: Activation) {
+        self.activation = activation
+        runner = ElementwiseRunner(activation)
+        keepsZero = activation.keepsZero
+    }
 
     func run(_ context: KernelContext) throws {
-        let (shape, layout) = try { (try context.input(0).shape, try context.input(0).layout) }()
-        guard try context.input(0).elementType == .float32 else {
-            throw KernelFailure("elements of type \(try context.input(0).elementType.name)")
+        if try PreciseActivations.run(activation, context) { return }
+        // Channels that fill up a block must stay zeros.
+        if !keepsZero, context.isBlocked(0) { _ = try context.input(0) }
+        let (shape, layout) = try { (try context.anyOrder(0).shape, try context.anyOrder(0).layout) }()
+        guard try context.anyOrder(0).elementType == .float32 else {
+            throw KernelFailure("elements of type \(try context.anyOrder(0).elementType.name)")
         }
         let target = try context.output(0, reusing: 0, .float32, shape, layout: layout)
-        try runner.run(try context.input(0).pointer, target.pointer, target.count, context.arena)
+        try runner.run(try context.anyOrder(0).pointer, target.pointer, target.storedCount, context.arena)
     }
 }
 

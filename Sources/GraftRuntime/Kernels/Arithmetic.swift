@@ -1,3 +1,4 @@
+import CNumerics
 import GraftCore
 import GraftIR
 
@@ -37,17 +38,22 @@ enum ArithmeticKernels: KernelFamily {
                 }
             }
             if isMean, case .tensor(let sum)? = context.output(at: 0) {
-                if sum.elementType == .float64 {
-                    for index in 0..<sum.count { sum.typed(Double.self)[index] /= Double(count) }
-                    return
-                }
-                guard sum.elementType == .float32 else { throw KernelFailure("the mean of \(sum.elementType.name)") }
-                let values = sum.floats
-                Parallel.forEachRange(sum.count, grain: 16384) { range in
-                    for index in range { values[index] /= Float(count) }
+                switch sum.elementType {
+                case .float32: divide(sum.floats, sum.count, by: Float(count))
+                case .float64: divide(sum.typed(Double.self), sum.count, by: Double(count))
+                case let type: throw KernelFailure("the mean of \(type.name)")
                 }
             }
         }
+    }
+}
+
+/// Divides numbers in place.
+private func divide<T: BinaryFloatingPoint & BitwiseCopyable>(
+    _ values: UnsafeMutablePointer<T>, _ count: Int, by divisor: T
+) {
+    Parallel.forEachRange(count, grain: 16384) { range in
+        for index in range { values[index] /= divisor }
     }
 }
 
@@ -74,17 +80,29 @@ struct LegacyAxis: Sendable {
 /// A function of two numbers of one type.
 enum ArithmeticOperation: Sendable {
     case add, subtract, multiply, divide, maximum, minimum
+
+    var native: celementwise_operation {
+        switch self {
+        case .add: CELEMENTWISE_ADD
+        case .subtract: CELEMENTWISE_SUBTRACT
+        case .multiply: CELEMENTWISE_MULTIPLY
+        case .divide: CELEMENTWISE_DIVIDE
+        case .maximum: CELEMENTWISE_MAXIMUM
+        case .minimum: CELEMENTWISE_MINIMUM
+        }
+    }
 }
 
 /// Computes output 0 from two inputs.
 func runArithmetic(_ operation: ArithmeticOperation, _ context: KernelContext, _ first: Int, _ second: Int) throws {
+    if try runOnBlocks(operation, context, first, second) { return }
     let type = try context.input(first).elementType
     guard try context.input(second).elementType == type else {
         let other = try context.input(second).elementType
         throw KernelFailure("operands of types \(type.name) and \(other.name)")
     }
     switch type {
-    case .float32: try runFloating(Float.self, operation, context, first, second)
+    case .float32: try runFloats(operation, context, first, second)
     case .float64: try runFloating(Double.self, operation, context, first, second)
     case .int8: try runInteger(Int8.self, operation, context, first, second)
     case .int16: try runInteger(Int16.self, operation, context, first, second)
@@ -125,6 +143,37 @@ private func withOperands<T: BitwiseCopyable>(
             try context.output(0, elementType, walk.shape, layout: walk.layout)
         }
     body(walk, pointers.0, pointers.1, result.typed(T.self))
+}
+
+private func runFloats(
+    _ operation: ArithmeticOperation, _ context: KernelContext, _ first: Int, _ second: Int
+) throws {
+    try withOperands(Float.self, context, first, second) { walk, a, b, target in
+        let (strideA, strideB) = (walk.innerStride(0), walk.innerStride(1))
+        guard strideA | strideB == 1 else {
+            combineFloats(operation, walk, a, b, target)
+            return
+        }
+        let native = operation.native
+        walk.forEachRun { position, offsetA, offsetB, count in
+            celementwise_binary(
+                native, a + offsetA, Int32(strideA), b + offsetB, Int32(strideB), target + position, count)
+        }
+    }
+}
+
+private func combineFloats(
+    _ operation: ArithmeticOperation, _ walk: Broadcast, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>,
+    _ target: UnsafeMutablePointer<Float>
+) {
+    switch operation {
+    case .add: combine(walk, a, b, target) { $0 + $1 }
+    case .subtract: combine(walk, a, b, target) { $0 - $1 }
+    case .multiply: combine(walk, a, b, target) { $0 * $1 }
+    case .divide: combine(walk, a, b, target) { $0 / $1 }
+    case .maximum: combine(walk, a, b, target) { $0 > $1 || $0.isNaN ? $0 : $1 }
+    case .minimum: combine(walk, a, b, target) { $0 < $1 || $0.isNaN ? $0 : $1 }
+    }
 }
 
 private func runFloating<T: BinaryFloatingPoint & BitwiseCopyable>(

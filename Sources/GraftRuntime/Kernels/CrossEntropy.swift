@@ -89,7 +89,8 @@ enum CrossEntropyKernels: KernelFamily {
                     }
                     sum += Double(self.weights?[label] ?? 1)
                 }
-                denominator = sum
+                // Where no position counts there is nothing to learn: a loss of 0 without a gradient.
+                denominator = sum == 0 ? 1 : sum
             }
         }
 

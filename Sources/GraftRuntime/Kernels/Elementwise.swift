@@ -51,22 +51,38 @@ enum ElementwiseKernels: KernelFamily {
                     case let type: throw KernelFailure("elements of type \(type.name)")
                     }
                 },
-                .function("PRelu", widens: true) { context in
-                    let (tensors, walk) = try context.broadcast([0, 1])
-                    guard tensors.allSatisfy({ $0.elementType == .float32 }) else {
-                        throw KernelFailure("elements of type \(tensors[0].elementType.name)")
-                    }
-                    let y = try context.output(0, .float32, walk.shape, layout: walk.layout)
-                    combine(walk, UnsafePointer(tensors[0].floats), UnsafePointer(tensors[1].floats), y.floats) {
-                        $0 < 0 ? $0 * $1 : $0
-                    }
-                },
+                .function(
+                    "PRelu", widens: true, prepare: { $0.opset },
+                    run: { opset, context in
+                        if opset < 7 { try alignChannels(context) }
+                        let (tensors, walk) = try context.broadcast([0, 1])
+                        guard tensors.allSatisfy({ $0.elementType == .float32 }) else {
+                            throw KernelFailure("elements of type \(tensors[0].elementType.name)")
+                        }
+                        let y = try context.output(0, .float32, walk.shape, layout: walk.layout)
+                        combine(walk, UnsafePointer(tensors[0].floats), UnsafePointer(tensors[1].floats), y.floats) {
+                            $0 < 0 ? $0 * $1 : $0
+                        }
+                    }),
                 .function(
                     "Clip", opsets: 1...10, widens: true,
                     prepare: numbers(("min", -.greatestFiniteMagnitude), ("max", .greatestFiniteMagnitude)),
-                    run: { bounds, context in try clipFloats(context, bounds.0, bounds.1) }),
+                    run: { bounds, context in
+                        guard try context.input(0).elementType == .float64 else {
+                            return try clipFloats(context, bounds.0, bounds.1)
+                        }
+                        let (low, high) = (Double(bounds.0), Double(bounds.1))
+                        try map(Double.self, context) { min(max($0, low), high) }
+                    }),
                 .function("Clip", opsets: 11...KernelRegistry.newestOpset, widens: true) { try clip($0) },
             ]
+    }
+
+    /// Before opset 7 a slope of one axis goes with the channels.
+    private static func alignChannels(_ context: KernelContext) throws {
+        let (x, slope) = (try context.input(0), try context.plain(1))
+        guard x.rank >= 2, slope.rank == 1 else { return }
+        context.replaceInput(1, slope.viewed([slope.count] + Array(repeating: 1, count: x.rank - 2)))
     }
 
     private static var withSettings: [KernelDefinition] {

@@ -49,50 +49,20 @@ enum GatherGradientKernels: KernelFamily {
 
     private static func elements(_ context: KernelContext, axis givenAxis: Int) throws {
         let (dy, dx) = try operands(context)
-        let axis = try normalizedAxis(givenAxis, rank: dx.rank)
-        let places = try GatherKernels.positions(context, 2, length: dx.shape.isEmpty ? 1 : dx.shape[axis])
-        let fits = dy.rank == dx.rank && dx.shape.indices.allSatisfy { $0 == axis || dy.shape[$0] <= dx.shape[$0] }
-        guard fits, dy.count == places.count else {
+        let indices = try context.indices(2)
+        let lines = try IndexedLines(indices: indices.shape, data: dx.shape, axis: givenAxis)
+        guard dy.shape == indices.shape else {
             throw KernelFailure("a gradient of shape \(dy.shape) does not fit an input of shape \(dx.shape)")
         }
-        let (source, target, strides) = (dy.floats, dx.floats, dx.strides)
-        for index in 0..<dy.count {
-            var (rest, offset) = (index, 0)
-            for other in dy.shape.indices.reversed() {
-                let position = rest % dy.shape[other]
-                rest /= dy.shape[other]
-                offset += (other == axis ? places[index] : position) * strides[other]
-            }
-            target[offset] += source[index]
-        }
+        let fault = IndexFault()
+        try ScatterElementsTask(lines: lines, indices: indices.int64s, updates: dy, y: dx, fault: fault).run(.add)
+        try fault.check()
     }
 
     private static func points(_ context: KernelContext, batchAxes: Int) throws {
         let (dy, dx) = try operands(context)
-        let indices = try context.plain(2, .int64)
-        guard let depth = indices.shape.last, batchAxes >= 0, batchAxes < indices.rank, depth + batchAxes <= dx.rank,
-            Array(indices.shape[..<batchAxes]) == Array(dx.shape[..<batchAxes])
-        else { throw KernelFailure("indices of shape \(indices.shape) do not fit an input of shape \(dx.shape)") }
-        let strides = dx.strides
-        let inner = dx.shape[(batchAxes + depth)...].reduce(1, *)
-        let batches = dx.shape[..<batchAxes].reduce(1, *)
-        let rows = indices.shape.dropLast().reduce(1, *)
-        guard dy.count == rows * inner else { throw KernelFailure("a gradient of shape \(dy.shape) does not fit") }
-        let perBatch = batches > 0 ? rows / batches : 0
-        let batchSize = dx.shape[batchAxes...].reduce(1, *)
-        for row in 0..<rows {
-            var offset = row / max(1, perBatch) * batchSize
-            for part in 0..<depth {
-                let length = dx.shape[batchAxes + part]
-                let index = indices.int64s[row * depth + part]
-                let position = index < 0 ? Int(index) &+ length : Int(index)
-                guard position >= 0, position < length else {
-                    throw KernelFailure("the index \(index) lies outside an axis of length \(length)")
-                }
-                offset += position * strides[batchAxes + part]
-            }
-            let (from, to) = (dy.floats + row * inner, dx.floats + offset)
-            for column in 0..<inner { to[column] += from[column] }
-        }
+        let points = try IndexedPoints(context, indices: 2, data: dx.shape, batchAxes: batchAxes)
+        guard dy.shape == points.shape else { throw KernelFailure("a gradient of shape \(dy.shape) does not fit") }
+        try ScatterPointsTask(points: points, updates: dy, y: dx).run(.add)
     }
 }

@@ -37,6 +37,8 @@ final class MatMulKernel: Kernel {
         let primitive: Primitive
         let stored: MemoryDescriptor
         let weights: MemoryDescriptor
+        /// What rounds the left side to bfloat16, and the layout that it then has.
+        let rounding: (converter: LayoutConverter, layout: MemoryDescriptor)?
     }
 
     init(_ node: KernelNode) {
@@ -46,7 +48,7 @@ final class MatMulKernel: Kernel {
         alpha = isGemm ? node.attributes.float("alpha") ?? 1 : 1
         beta = isGemm ? node.attributes.float("beta") ?? 1 : 1
         postOperations = node.postOperations
-        allowsBF16 = node.options.allowsBF16
+        allowsBF16 = node.options.allowsBF16 && gdnn_has_bf16() != 0
         if let b = node.constant(1), b.elementType == .float32, b.rank == 2, b.count > 0 {
             constantB = node.takeConstant(1)
         }
@@ -161,7 +163,12 @@ final class MatMulKernel: Kernel {
             }
         }
         let y = try context.output(0, .float32, problem.result)
-        let base = [(GDNN_ARG_SRC, a.pointer), (GDNN_ARG_WEIGHTS, packed), (GDNN_ARG_DST, y.pointer)]
+        var left = a.pointer
+        if let rounding = entry.rounding {
+            left = try context.temporary(.uint8, [rounding.layout.byteCount]).pointer
+            try rounding.converter.run(a.pointer, left, context.arena)
+        }
+        let base = [(GDNN_ARG_SRC, left), (GDNN_ARG_WEIGHTS, packed), (GDNN_ARG_DST, y.pointer)]
         try entry.primitive.run(
             context.arena, base + (bias.map { [(GDNN_ARG_BIAS, $0.pointer)] } ?? []) + (operand.map { [$0] } ?? []))
     }
@@ -170,21 +177,22 @@ final class MatMulKernel: Kernel {
         if let found = prepared.first(where: { $0.a == a && $0.b == b && $0.hasBias == hasBias && $0.fused == fused }) {
             return found
         }
-        func matrix(_ shape: [Int], transposed: Bool) throws -> MemoryDescriptor {
-            guard transposed else { return try .strided(.float32, shape) }
-            return try .strided(.float32, [shape[1], shape[0]], strides: [1, shape[1]])
+        func matrix(_ shape: [Int], transposed: Bool, _ type: ElementType = .float32) throws -> MemoryDescriptor {
+            guard transposed else { return try .strided(type, shape) }
+            return try .strided(type, [shape[1], shape[0]], strides: [1, shape[1]])
         }
-        let left = try matrix(a, transposed: transA)
         let stored = try matrix(b, transposed: transB)
         let isPacked = constantShape != nil
-        let right = isPacked ? try MemoryDescriptor.any(.float32, transB ? [b[1], b[0]] : b) : stored
+        let type: ElementType = isPacked && allowsBF16 ? .bfloat16 : .float32
+        let left = try matrix(a, transposed: transA, type)
+        let right = isPacked ? try MemoryDescriptor.any(type, transB ? [b[1], b[0]] : b) : stored
         let target = try MemoryDescriptor.strided(.float32, y)
         let bias =
             hasBias
             ? try MemoryDescriptor.strided(.float32, Array(repeating: 1, count: y.count - 1) + [y[y.count - 1]]) : nil
         var operations = fused ? postOperations : []
         if alpha != 1 { operations.insert(.activation(Activation(GDNN_LINEAR, alpha: alpha)), at: 0) }
-        let made = try withAttributes(operations, operand: target, allowBF16: allowsBF16) { attributes in
+        let made = try withAttributes(operations, operand: target) { attributes in
             try Primitive.make {
                 gdnn_matmul($0, left.handle, right.handle, bias?.handle, target.handle, attributes)
             }
@@ -193,7 +201,9 @@ final class MatMulKernel: Kernel {
             throw KernelFailure("oneDNN has no product for shapes \(a) and \(b)")
         }
         let entry = Prepared(
-            a: a, b: b, hasBias: hasBias, fused: fused, primitive: made, stored: stored, weights: wanted)
+            a: a, b: b, hasBias: hasBias, fused: fused, primitive: made, stored: stored, weights: wanted,
+            rounding: type == .float32
+                ? nil : (try LayoutConverter(from: matrix(a, transposed: transA), to: left), left))
         if prepared.count >= 16 { prepared.removeFirst() }
         prepared.append(entry)
         return entry

@@ -2,29 +2,10 @@ import COneDNN
 import GraftCore
 import GraftIR
 
-/// Dropout for inference, LRN, Pow and Mod.
+/// LRN, Pow and Mod.
 enum MiscellaneousKernels: KernelFamily {
     static var definitions: [KernelDefinition] {
         [
-            .function(
-                "Dropout",
-                prepare: { node in
-                    if node.opset < 7, node.attributes.int("is_test") ?? 0 == 0, node.opset < 6 {
-                        throw KernelFailure("training mode of opset \(node.opset)")
-                    }
-                },
-                run: { _, context in
-                    if context.has(2), try context.plain(2, .bool).typed(UInt8.self).pointee != 0 {
-                        let ratio = context.has(1) ? try context.numbers(1).first ?? 0.5 : 0.5
-                        guard ratio == 0 else {
-                            throw KernelFailure("training mode; it is computed by Dropout of \(graftDomain)")
-                        }
-                    }
-                    let x = try context.input(0)
-                    context.set(0, x)
-                    let mask = try context.output(1, .bool, x.shape, layout: x.layout)
-                    mask.typed(UInt8.self).update(repeating: 1, count: mask.count)
-                }),
             KernelDefinition("LRN", widens: true) { LocalResponseKernel($0) },
             .function("Pow", prepare: { LegacyAxis($0) }, run: { try powerKernel($1, $0) }),
             .function("Mod", prepare: { $0.attributes.int("fmod") ?? 0 != 0 }, run: { try modulo($1, truncates: $0) }),
@@ -79,13 +60,13 @@ enum MiscellaneousKernels: KernelFamily {
 
     private static func modulo(_ context: KernelContext, truncates: Bool) throws {
         switch try context.input(0).elementType {
-        case .float32: try modulo(Float.self, context) { $0.truncatingRemainder(dividingBy: $1) }
-        case .float64: try modulo(Double.self, context) { $0.truncatingRemainder(dividingBy: $1) }
+        case .float32: try moduloFloating(Float.self, context, truncates)
+        case .float64: try moduloFloating(Double.self, context, truncates)
         case .float16, .bfloat16:
             let type = try context.input(0).elementType
             context.replaceInput(0, try context.cast(context.input(0), .float32))
             context.replaceInput(1, try context.cast(context.input(1), .float32))
-            try modulo(Float.self, context) { $0.truncatingRemainder(dividingBy: $1) }
+            try moduloFloating(Float.self, context, truncates)
             if case .tensor(let y)? = context.output(at: 0) { context.set(0, try context.cast(y, type)) }
         case .int8: try moduloInteger(Int8.self, context, truncates)
         case .int16: try moduloInteger(Int16.self, context, truncates)
@@ -96,6 +77,18 @@ enum MiscellaneousKernels: KernelFamily {
         case .uint32: try moduloInteger(UInt32.self, context, truncates)
         case .uint64: try moduloInteger(UInt64.self, context, truncates)
         case let type: throw KernelFailure("elements of type \(type.name)")
+        }
+    }
+
+    private static func moduloFloating<T: BinaryFloatingPoint & TensorElement>(
+        _ type: T.Type, _ context: KernelContext, _ truncates: Bool
+    ) throws {
+        if truncates { return try modulo(T.self, context) { $0.truncatingRemainder(dividingBy: $1) } }
+        try modulo(T.self, context) { a, b in
+            let remainder = a.truncatingRemainder(dividingBy: b)
+            // A zero takes the sign of the divisor, as in Python.
+            if remainder == 0 { return T(signOf: b, magnitudeOf: 0) }
+            return (remainder < 0) != (b < 0) ? remainder + b : remainder
         }
     }
 

@@ -42,8 +42,8 @@ enum MovementKernels: KernelFamily {
                 "DepthToSpace", prepare: { ($0.attributes.int("blocksize") ?? 0, $0.attributes.string("mode")) },
                 run: { try depthToSpace($1, block: $0.0, mode: $0.1 ?? "DCR") }),
             .function(
-                "SpaceToDepth", prepare: { $0.attributes.int("blocksize") ?? 0 },
-                run: { try spaceToDepth($1, block: $0) }),
+                "SpaceToDepth", prepare: { ($0.attributes.int("blocksize") ?? 0, $0.attributes.string("mode")) },
+                run: { try spaceToDepth($1, block: $0.0, mode: $0.1 ?? "DCR") }),
         ]
     }
 
@@ -284,7 +284,7 @@ enum MovementKernels: KernelFamily {
             StridedView(strides: [out[0], out[2] * block, out[2], out[3] * block, out[3], out[1]]))
     }
 
-    static func spaceToDepth(_ context: KernelContext, block: Int) throws {
+    static func spaceToDepth(_ context: KernelContext, block: Int, mode: String) throws {
         let x = try context.input(0)
         guard x.rank == 4, block > 0, x.shape[2] % block == 0, x.shape[3] % block == 0 else {
             throw KernelFailure("blocksize \(block) does not fit the shape \(x.shape)")
@@ -292,10 +292,14 @@ enum MovementKernels: KernelFamily {
         let (n, c, h, w) = (x.shape[0], x.shape[1], x.shape[2] / block, x.shape[3] / block)
         let result = try context.output(0, x.elementType, [n, c * block * block, h, w], layout: x.layout)
         let (own, out) = (x.strides, result.strides)
+        // Where row, column and depth of a block go among the channels.
+        let isDCR = mode == "DCR"
+        let depth = isDCR ? out[1] : out[1] * block * block
+        let row = isDCR ? out[1] * c * block : out[1] * block
+        let column = isDCR ? out[1] * c : out[1]
         try copyStrided(
             width: x.elementType.byteWidth, shape: [n, h, block, w, block, c], from: x.pointer,
             StridedView(strides: [own[0], own[2] * block, own[2], own[3] * block, own[3], own[1]]),
-            to: result.pointer,
-            StridedView(strides: [out[0], out[2], out[1] * c * block, out[3], out[1] * c, out[1]]))
+            to: result.pointer, StridedView(strides: [out[0], out[2], row, out[3], column, depth]))
     }
 }

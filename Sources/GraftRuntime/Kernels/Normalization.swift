@@ -1,13 +1,17 @@
 import GraftCore
 import GraftIR
 
-/// BatchNormalization for inference, InstanceNormalization, LayerNormalization, GroupNormalization.
+/// BatchNormalization, InstanceNormalization, LayerNormalization, GroupNormalization.
 enum NormalizationKernels: KernelFamily {
     static var definitions: [KernelDefinition] {
         [
             .function(
-                "BatchNormalization", widens: true, prepare: { try BatchNormSettings($0) },
-                run: { try batchNormalization($1, $0) }),
+                "BatchNormalization", widens: true,
+                prepare: { (BatchStatistics.Settings($0), BatchNormSettings($0)) },
+                run: { settings, context in
+                    if let training = settings.0 { return try BatchStatistics.normalize(context, training) }
+                    try batchNormalization(context, settings.1)
+                }),
             .function(
                 "InstanceNormalization", widens: true, prepare: { $0.attributes.float("epsilon") ?? 1e-5 },
                 run: { epsilon, context in
@@ -36,15 +40,7 @@ enum NormalizationKernels: KernelFamily {
     struct BatchNormSettings: Sendable {
         let epsilon: Float
 
-        init(_ node: KernelNode) throws {
-            epsilon = node.attributes.float("epsilon") ?? 1e-5
-            if node.attributes.int("training_mode") ?? 0 != 0 || (node.opset < 14 && node.wants(1)) {
-                throw KernelFailure("batch statistics; they are computed by BatchNormTraining of \(graftDomain)")
-            }
-            if node.opset < 7, node.attributes.int("is_test") ?? 0 == 0, node.wants(1) {
-                throw KernelFailure("training mode of opset \(node.opset)")
-            }
-        }
+        init(_ node: KernelNode) { epsilon = node.attributes.float("epsilon") ?? 1e-5 }
     }
 
     /// y = x s + b with s = scale / sqrt(var + epsilon) and b = B - mean s, for each channel.

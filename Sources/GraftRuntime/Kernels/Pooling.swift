@@ -1,3 +1,4 @@
+import CNumerics
 import COneDNN
 import GraftCore
 import GraftIR
@@ -20,6 +21,10 @@ enum PoolingKernels: KernelFamily {
     enum Kind: Sendable { case maximum, average, norm }
 
     static func global(_ context: KernelContext, _ kind: Kind, p: Float = 2) throws {
+        if kind == .average, context.isBlocked(0) {
+            try averageOfBlocks(context)
+            return
+        }
         let x = try context.channelsLast(0)
         guard x.elementType == .float32 else { throw KernelFailure("elements of type \(x.elementType.name)") }
         let (channels, points) = (x.shape[1], x.spatialCount)
@@ -50,6 +55,28 @@ enum PoolingKernels: KernelFamily {
     }
 }
 
+extension PoolingKernels {
+    /// The mean of each channel of a tensor in blocks.
+    private static func averageOfBlocks(_ context: KernelContext) throws {
+        let x = try context.anyOrder(0)
+        let (channels, points, blocks) = (x.shape[1], x.spatialCount, x.blockCount)
+        let y = try context.output(0, .float32, [x.shape[0], channels, 1, 1])
+        let (source, target) = (x.floats, y.floats)
+        let lanes = Layout.block
+        Parallel.forEachRange(x.shape[0] * blocks, grain: max(1, 2048 / max(1, points))) { range in
+            withUnsafeTemporaryAllocation(of: Float.self, capacity: lanes) { sums in
+                guard let sums = sums.baseAddress else { return }
+                for index in range {
+                    celementwise_sum_rows(source + index * points * lanes, sums, points)
+                    let first = index % blocks * lanes
+                    let out = target + (index / blocks * channels + first)
+                    for lane in 0..<min(lanes, channels - first) { out[lane] = sums[lane] / Float(points) }
+                }
+            }
+        }
+    }
+}
+
 @inline(__always) private func powered(_ x: Float, _ p: Float) -> Float {
     p == 2 ? x * x : p == 1 ? abs(x) : power(abs(x), p)
 }
@@ -65,7 +92,7 @@ final class PoolKernel: Kernel {
     private let p: Float
     private let wantsIndices: Bool
     private let columnMajor: Bool
-    private var prepared: [(shape: [Int], primitive: Primitive)] = []
+    private var prepared: [(shape: [Int], layout: Layout, primitive: Primitive)] = []
 
     init(_ node: KernelNode, _ kind: PoolingKernels.Kind) throws {
         attributes = try WindowAttributes(node.attributes)
@@ -78,6 +105,7 @@ final class PoolKernel: Kernel {
     }
 
     func run(_ context: KernelContext) throws {
+        if try runBlocked(context) { return }
         let x = try context.channelsLast(0)
         let window = try attributes.geometry(Array(x.shape[2...]))
         let shape = [x.shape[0], x.shape[1]] + window.output
@@ -93,7 +121,7 @@ final class PoolKernel: Kernel {
             // oneDNN has no windows that reach beyond the padding, and no norms.
             let overshoots = zip(window.fittedEnd, window.end).contains { $0 > $1 }
             if kind != .norm, kind == .maximum || !overshoots, window.dilations.allSatisfy({ $0 == 1 }),
-                let primitive = try primitive(x.shape, shape, window)
+                let primitive = try primitive(x.shape, shape, window, .channelsLast)
             {
                 try primitive.run(context.arena, (GDNN_ARG_SRC, x.pointer), (GDNN_ARG_DST, y.pointer))
                 return
@@ -106,10 +134,28 @@ final class PoolKernel: Kernel {
         }
     }
 
-    private func primitive(_ source: [Int], _ target: [Int], _ window: WindowGeometry) throws -> Primitive? {
-        if let found = prepared.first(where: { $0.shape == source }) { return found.primitive }
+    /// Pools a tensor in blocks of channels; false where oneDNN does not, or where it is none.
+    private func runBlocked(_ context: KernelContext) throws -> Bool {
+        guard context.isBlocked(0), !wantsIndices, kind != .norm else { return false }
+        let x = try context.anyOrder(0)
+        let window = try attributes.geometry(Array(x.shape[2...]))
+        let overshoots = zip(window.fittedEnd, window.end).contains { $0 > $1 }
+        let shape = [x.shape[0], x.shape[1]] + window.output
+        guard kind == .maximum || !overshoots, window.dilations.allSatisfy({ $0 == 1 }), !shape.contains(0),
+            let primitive = try primitive(x.shape, shape, window, .blocked)
+        else { return false }
+        let y = try context.output(0, .float32, shape, layout: .blocked)
+        try primitive.run(context.arena, (GDNN_ARG_SRC, x.pointer), (GDNN_ARG_DST, y.pointer))
+        return true
+    }
+
+    private func primitive(
+        _ source: [Int], _ target: [Int], _ window: WindowGeometry, _ layout: Layout
+    ) throws -> Primitive? {
+        if let found = prepared.first(where: { $0.shape == source && $0.layout == layout }) { return found.primitive }
         let (from, to) = (
-            try MemoryDescriptor.channelsLast(.float32, source), try MemoryDescriptor.channelsLast(.float32, target)
+            try MemoryDescriptor.ordered(.float32, source, layout),
+            try MemoryDescriptor.ordered(.float32, target, layout)
         )
         var native = window.native
         let algorithm =
@@ -120,7 +166,7 @@ final class PoolKernel: Kernel {
         }
         guard let made, !made.isReference else { return nil }
         if prepared.count >= 16 { prepared.removeFirst() }
-        prepared.append((source, made))
+        prepared.append((source, layout, made))
         return made
     }
 

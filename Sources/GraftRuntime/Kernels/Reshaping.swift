@@ -84,7 +84,6 @@ enum ReshapingKernels: KernelFamily {
                             to: result.pointer, StridedView(strides: [1]))
                     }
                 }),
-            .function("Range") { try range($0) },
             .function("StopGradient", domain: graftDomain) { $0.set(0, try $0.value(0)) },
         ]
     }
@@ -99,7 +98,7 @@ enum ReshapingKernels: KernelFamily {
             return
         }
         let x = try context.plain(0)
-        guard Checked.product(shape) == x.count else {
+        guard Checked.product(shape) == x.count, Checked.isPossible(shape) else {
             throw KernelFailure("the shape \(x.shape) cannot become \(shape)")
         }
         context.set(0, x.viewed(shape))
@@ -142,6 +141,7 @@ enum ReshapingKernels: KernelFamily {
         for attribute in node.attributes.all {
             switch (attribute.name, attribute.value) {
             case ("value", .tensor(let stored)): return stored.tensor
+            case ("sparse_value", .sparseTensor(let stored)): return try stored.dense()
             case ("value_float", .float(let value)): return Tensor(scalar: value)
             case ("value_floats", .floats(let values)): return Tensor(values)
             case ("value_int", .int(let value)): return Tensor(scalar: value)
@@ -154,46 +154,5 @@ enum ReshapingKernels: KernelFamily {
             }
         }
         throw KernelFailure("a constant without a dense value")
-    }
-
-    private static func range(_ context: KernelContext) throws {
-        let type = try context.plain(0).elementType
-        switch type {
-        case .float32: try range(Float.self, type, context) { start, step, index in start + Float(index) * step }
-        case .float64: try range(Double.self, type, context) { start, step, index in start + Double(index) * step }
-        case .int64: try range(Int64.self, type, context) { start, step, index in start &+ Int64(index) &* step }
-        case .int32: try range(Int32.self, type, context) { start, step, index in start &+ Int32(index) &* step }
-        case .float16, .bfloat16:
-            for index in 0..<3 { context.replaceInput(index, try context.cast(context.plain(index), .float32)) }
-            try range(Float.self, .float32, context) { start, step, index in start + Float(index) * step }
-            if case .tensor(let y)? = context.output(at: 0) { context.set(0, try context.cast(y, type)) }
-        case .int16: try range(Int16.self, type, context) { start, step, index in start &+ Int16(index) &* step }
-        default: throw KernelFailure("elements of type \(type.name)")
-        }
-    }
-
-    private static func range<T: Numeric & Comparable & BitwiseCopyable>(
-        _ element: T.Type, _ type: ElementType, _ context: KernelContext, _ value: (T, T, Int) -> T
-    ) throws {
-        let (start, limit, step) = (
-            try context.plain(0, type).typed(T.self).pointee, try context.plain(1, type).typed(T.self).pointee,
-            try context.plain(2, type).typed(T.self).pointee
-        )
-        guard step != 0 else { throw KernelFailure("a step of 0") }
-        // Source of the count: max(ceil((limit - start) / delta), 0), the Range page of the ONNX reference.
-        let length: Double =
-            switch (start, limit, step) {
-            case (let a as Float, let b as Float, let c as Float): ((Double(b) - Double(a)) / Double(c)).rounded(.up)
-            case (let a as Double, let b as Double, let c as Double): ((b - a) / c).rounded(.up)
-            case (let a as Int64, let b as Int64, let c as Int64): ((Double(b) - Double(a)) / Double(c)).rounded(.up)
-            case (let a as Int32, let b as Int32, let c as Int32): ((Double(b) - Double(a)) / Double(c)).rounded(.up)
-            case (let a as Int16, let b as Int16, let c as Int16): ((Double(b) - Double(a)) / Double(c)).rounded(.up)
-            default: 0
-            }
-        guard length.isFinite, length < 1e15 else { throw KernelFailure("a range of \(length) elements") }
-        let count = max(0, Int(length))
-        let result = try context.output(0, type, [count])
-        let target = result.typed(T.self)
-        for index in 0..<count { target[index] = value(start, step, index) }
     }
 }

@@ -141,7 +141,14 @@ struct ResizeSettings: Sendable {
         isAntialiased = node.attributes.int("antialias") ?? 0 != 0
         axes = node.attributes.ints("axes")
         aspectRatio = node.attributes.string("keep_aspect_ratio_policy") ?? "stretch"
-        scales = node.attributes.floats("scales")
+        if node.op.type == "Upsample", let height = node.attributes.float("height_scale"),
+            let width = node.attributes.float("width_scale")
+        {
+            // The form of opset 1, for images only.
+            scales = [1, 1, height, width]
+        } else {
+            scales = node.attributes.floats("scales")
+        }
         if isGradient {
             (regionInput, scalesInput, sizesInput) = (2, 3, 4)
         } else if isOld {
@@ -282,8 +289,10 @@ struct ResampleTable {
         _ region: (start: Float, end: Float)?
     ) -> Double {
         let (length, size) = (Double(input), Double(output))
+        // The length before it is rounded down counts.
+        let exact = scale * length
         switch mode {
-        case "align_corners": return output <= 1 ? 0 : x * (length - 1) / (size - 1)
+        case "align_corners": return output <= 1 ? 0 : x * (length - 1) / (exact - 1)
         case "asymmetric": return x / scale
         case "pytorch_half_pixel": return output > 1 ? (x + 0.5) / scale - 0.5 : 0
         case "tf_half_pixel_for_nn": return (x + 0.5) / scale

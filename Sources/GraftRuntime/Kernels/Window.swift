@@ -93,6 +93,13 @@ struct WindowGeometry: Equatable {
         }
     }
 
+    /// Whether the kernel is longer than the input along some axis, so that a window lies over both edges.
+    ///
+    /// oneDNN's convolutions then add the operand of a binary post-operation wrongly (seen in 2.6).
+    var outreachesInput: Bool {
+        input.indices.contains { dilations[$0] * (kernel[$0] - 1) + 1 > min(input[$0], output[$0]) }
+    }
+
     /// The window in the form of the oneDNN interface.
     var native: gdnn_window {
         var window = gdnn_window()

@@ -1,3 +1,5 @@
+import GraftCore
+
 #if canImport(Glibc)
 import Glibc
 #endif
@@ -18,7 +20,23 @@ package final class Arena {
     /// The most bytes that were ever in use at once.
     private var peakLiveBytes = 0
 
-    package init() {}
+    /// The most bytes that may be in use at once.
+    private let limit: Int
+
+    /// An allocator.
+    ///
+    /// - Parameter limit: the most bytes that may be in use at once; the machine's memory unless said.
+    package init(limit: Int = Arena.machineBytes) { self.limit = limit }
+
+    /// The bytes of memory that the machine has: what a run needs beyond them would end the process.
+    package static let machineBytes: Int = {
+        let (pages, size) = (sysconf(Int32(_SC_PHYS_PAGES)), sysconf(Int32(_SC_PAGESIZE)))
+        guard pages > 0, size > 0, let bytes = Checked.product([pages, size]) else { return 1 << 46 }
+        return bytes
+    }()
+
+    /// Whether so many bytes more may come into use.
+    package func hasRoom(for bytes: Int) -> Bool { bytes <= limit && liveBytes <= limit - bytes }
 
     deinit { trim() }
 
@@ -36,7 +54,7 @@ package final class Arena {
     ///
     /// - Throws: ``RuntimeError/outOfMemory(bytes:)``.
     package func allocate(_ bytes: Int) throws -> Buffer {
-        guard bytes >= 0, bytes < 1 << 46 else { throw RuntimeError.outOfMemory(bytes: bytes) }
+        guard bytes >= 0, bytes < 1 << 46, hasRoom(for: bytes) else { throw RuntimeError.outOfMemory(bytes: bytes) }
         let (index, size) = Self.sizeClass(bytes)
         if free.count <= index + 8 {
             free.append(contentsOf: repeatElement([], count: index + 9 - free.count))

@@ -6,13 +6,20 @@ import Glibc
 
 /// The order in which the elements of a tensor lie in memory.
 ///
-/// Images flow through convolutional networks with their channels last: oneDNN's own choice for convolutions on
-/// processors with AVX-512, and an order without padding that every other kernel can read.
+/// Images flow through convolutional networks with their channels last, an order without padding that every kernel can
+/// read. Where a chain of convolutions keeps to kernels that know it, they flow in blocks of channels, for which oneDNN's
+/// kernels are the fastest; ``ChooseLayouts`` decides.
 package enum Layout: Sendable, Equatable {
     /// The last axis varies fastest.
     case rowMajor
     /// Axis 1 varies fastest, then the last axis: (N, C, spatial...) stored as (N, spatial..., C). Rank at least 3.
     case channelsLast
+    /// Axis 1 in blocks of ``block`` channels: (N, C, spatial...) stored as (N, blocks of C, spatial..., block).
+    /// Channels that fill up the last block are zeros. Rank 4 and 32-bit floating point only.
+    case blocked
+
+    /// The channels of a block.
+    static let block = 16
 }
 
 /// A tensor of a run: element type, shape, memory order, and bytes in a shared block.
@@ -41,8 +48,18 @@ package struct RuntimeTensor {
 
     /// The number of axes.
     package var rank: Int { shape.count }
+    /// The number of elements in memory, those that fill up blocks included.
+    package var storedCount: Int { layout == .blocked ? Self.blockedCount(shape) ?? 0 : count }
     /// The number of bytes that the elements take.
-    package var byteCount: Int { elementType.byteCount(elements: count) ?? 0 }
+    package var byteCount: Int { elementType.byteCount(elements: storedCount) ?? 0 }
+    /// The number of blocks of channels.
+    package var blockCount: Int { (shape[1] + Layout.block - 1) / Layout.block }
+
+    /// The number of elements that a shape takes in blocks; nil where it overflows.
+    static func blockedCount(_ shape: [Int]) -> Int? {
+        guard shape.count >= 2, let channels = Checked.sum(shape[1], Layout.block - 1) else { return nil }
+        return Checked.product([shape[0], channels / Layout.block, Layout.block] + shape[2...])
+    }
     /// The first byte; valid while the tensor or its kernel context holds the block.
     package var pointer: UnsafeMutableRawPointer { buffer.pointer + offset }
     /// The elements as 32-bit floating-point numbers.
@@ -57,16 +74,16 @@ package struct RuntimeTensor {
     /// Whether the row-major order and channels-last order of this shape are the same.
     package var isOrderFree: Bool { rank < 3 || shape[1] == 1 || spatialCount == 1 }
     /// Whether the elements lie in row-major order.
-    package var isRowMajor: Bool { layout == .rowMajor || isOrderFree }
+    package var isRowMajor: Bool { layout == .rowMajor || layout == .channelsLast && isOrderFree }
     /// Whether the elements lie with the channels last.
-    package var isChannelsLast: Bool { rank >= 3 && (layout == .channelsLast || isOrderFree) }
+    package var isChannelsLast: Bool { rank >= 3 && (layout == .channelsLast || layout == .rowMajor && isOrderFree) }
 
     /// Whether the first byte is aligned as the elements need.
     package var isAligned: Bool {
         Int(bitPattern: pointer) % max(1, min(8, elementType.byteWidth)) == 0
     }
 
-    /// The distance between neighbours along each axis, in elements.
+    /// The distance between neighbours along each axis, in elements; blocks have none.
     package var strides: [Int] { Self.strides(shape, layout) }
 
     /// The distances between neighbours for a shape in a memory order.

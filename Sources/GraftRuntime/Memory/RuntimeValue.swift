@@ -46,6 +46,7 @@ package struct StringTensor {
 extension RuntimeValue {
     /// A value that reads a stored tensor where its bytes are; deferred bytes are produced.
     init(_ tensor: Tensor) throws {
+        guard Checked.isPossible(tensor.shape) else { throw TensorError.invalidShape(tensor.shape) }
         switch tensor.storage {
         case .strings(let elements): self = .strings(StringTensor(shape: tensor.shape, elements: elements))
         case .mapped(let file, let range):

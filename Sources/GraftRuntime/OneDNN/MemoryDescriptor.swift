@@ -4,8 +4,13 @@ import GraftCore
 /// A memory layout as oneDNN describes it; also layouts of weights that only oneDNN can read.
 package final class MemoryDescriptor {
     let handle: OpaquePointer
+    /// Whether a primitive chooses the layout.
+    let isAny: Bool
 
-    init(handle: OpaquePointer) { self.handle = handle }
+    init(handle: OpaquePointer, isAny: Bool = false) {
+        self.handle = handle
+        self.isAny = isAny
+    }
 
     deinit { gdnn_layout_destroy(handle) }
 
@@ -29,6 +34,18 @@ package final class MemoryDescriptor {
         try strided(tensor.elementType, tensor.shape, strides: tensor.strides)
     }
 
+    /// The layout of a shape in a memory order.
+    static func ordered(_ type: ElementType, _ shape: [Int], _ layout: Layout) throws -> MemoryDescriptor {
+        guard layout == .blocked else {
+            return try strided(type, shape, strides: RuntimeTensor.strides(shape, layout))
+        }
+        guard
+            let handle = gdnn_layout_channel_blocks(
+                type.rawValue, Int32(shape.count), shape.map { Int64($0) }, Int64(Layout.block))
+        else { throw KernelFailure("oneDNN has no blocked layout for shape \(shape)") }
+        return MemoryDescriptor(handle: handle)
+    }
+
     /// The layout of a shape with the channels last.
     static func channelsLast(_ type: ElementType, _ shape: [Int]) throws -> MemoryDescriptor {
         try strided(type, shape, strides: RuntimeTensor.strides(shape, .channelsLast))
@@ -40,7 +57,7 @@ package final class MemoryDescriptor {
             let handle = gdnn_layout_any(
                 type.rawValue, Int32(shape.count), shape.map { Int64($0) })
         else { throw KernelFailure("oneDNN has no layout for shape \(shape)") }
-        return MemoryDescriptor(handle: handle)
+        return MemoryDescriptor(handle: handle, isAny: true)
     }
 
     /// The number of bytes of a tensor in this layout.

@@ -84,6 +84,16 @@ package struct Activation: Equatable, Sendable {
         self.beta = beta
     }
 
+    /// Whether zero becomes zero.
+    var keepsZero: Bool {
+        switch algorithm {
+        case GDNN_RELU, GDNN_TANH, GDNN_ELU, GDNN_SQUARE, GDNN_ABS, GDNN_SQRT, GDNN_GELU_TANH, GDNN_GELU_ERF,
+            GDNN_SWISH, GDNN_MISH, GDNN_HARDSWISH:
+            true
+        default: false
+        }
+    }
+
     package static func == (a: Activation, b: Activation) -> Bool {
         a.algorithm.rawValue == b.algorithm.rawValue && a.alpha == b.alpha && a.beta == b.beta
     }
@@ -98,8 +108,11 @@ func postOperandArgument(_ position: Int) -> gdnn_argument {
 }
 
 /// Calls `body` with the C form of post-operations; operands have the given layout.
+///
+/// - Parameter sums: whether the tensor that is added lies where the result goes.
 func withAttributes<R>(
-    _ operations: [PostOperation], operand: MemoryDescriptor?, allowBF16: Bool = false,
+    _ operations: [PostOperation], operand: MemoryDescriptor?, allowBF16: Bool = false, sums: Bool = false,
+    winograd: Bool = false,
     _ body: (UnsafePointer<gdnn_attributes>) throws -> R
 ) rethrows -> R {
     let list = operations.map { operation -> gdnn_post_op in
@@ -109,12 +122,14 @@ func withAttributes<R>(
                 kind: 0, algorithm: Int32(activation.algorithm.rawValue), alpha: activation.alpha,
                 beta: activation.beta, operand: nil)
         case .add:
-            gdnn_post_op(kind: 2, algorithm: Int32(GDNN_ADD.rawValue), alpha: 0, beta: 0, operand: operand?.handle)
+            gdnn_post_op(
+                kind: sums ? 1 : 2, algorithm: Int32(GDNN_ADD.rawValue), alpha: 0, beta: 0, operand: operand?.handle)
         }
     }
     return try list.withUnsafeBufferPointer { list in
         var attributes = gdnn_attributes(
-            post_ops: list.baseAddress, post_op_count: Int32(list.count), allow_bf16: allowBF16 ? 1 : 0)
+            post_ops: list.baseAddress, post_op_count: Int32(list.count), allow_bf16: allowBF16 ? 1 : 0,
+            winograd: winograd ? 1 : 0)
         return try withExtendedLifetime(operand) { try body(&attributes) }
     }
 }

@@ -5,9 +5,9 @@ import Glibc
 #endif
 
 /// Folders on disk: making, listing, removing.
-enum Folders {
+package enum Folders {
     /// Makes a folder and those above it; one that exists is fine.
-    static func make(_ path: String) throws(FileError) {
+    package static func make(_ path: String) throws(FileError) {
         if isFolder(path) { return }
         let parent = AtomicFile.folder(of: path)
         if parent != path && !isFolder(parent) { try make(parent) }

@@ -31,6 +31,34 @@ public struct DataSetSamples: TrainingSamples {
     }
 
     public var count: Int { indices.count }
+    public var targetKind: TargetKind { dataSet.targetKind }
+
+    public func targets(_ samples: [Int], variation: Variation?) throws -> Tensor {
+        guard dataSet.targetKind != .classes else { return Tensor(samples.map { Int64(labels[$0]) }) }
+        let view = view(variation)
+        var found = [Result<Tensor, any Error>?](repeating: nil, count: samples.count)
+        found.withUnsafeMutableBufferPointer { found in
+            // Each iteration writes its own element.
+            nonisolated(unsafe) let found = found
+            Parallel.forEachRange(samples.count) { range in
+                for row in range {
+                    found[row] = Result { try dataSet.target(at: indices[samples[row]], as: view) }
+                }
+            }
+        }
+        let rows = try found.map { try $0?.get() }.compactMap(\.self)
+        guard let first = rows.first, rows.allSatisfy({ $0.shape == first.shape }) else {
+            throw TrainingError.noSamples("the targets of the samples have different shapes")
+        }
+        let buffer = ByteBuffer(count: first.byteCount * rows.count)
+        for (row, tensor) in rows.enumerated() {
+            let part = (row * first.byteCount)..<((row + 1) * first.byteCount)
+            try tensor.withBytes {
+                UnsafeMutableRawBufferPointer(rebasing: buffer.mutableBytes[part]).copyMemory(from: $0)
+            }
+        }
+        return try Tensor(first.elementType, shape: [rows.count] + first.shape, storage: .owned(buffer))
+    }
     public var classNames: [String]? { dataSet.classNames.isEmpty ? nil : dataSet.classNames }
     public var canVary: Bool { augmentation.map { !$0.steps.isEmpty } ?? false }
 

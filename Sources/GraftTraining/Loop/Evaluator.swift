@@ -1,5 +1,6 @@
 import GraftAutodiff
 import GraftCore
+import GraftData
 import GraftIR
 import GraftRuntime
 
@@ -12,15 +13,13 @@ public final class Evaluator {
 
     /// Plans a model.
     ///
-    /// - Throws: ``TrainingError/noScores(_:)`` where it is no classifier, and what planning throws.
-    public init(_ model: Model) throws {
+    /// - Parameter targets: what the data says about each sample.
+    /// - Throws: ``TrainingError`` where it is no classifier for such data, and what planning throws.
+    public init(_ model: Model, targets: TargetKind = .classes) throws {
         let layers = try LayerTree(model)
         let output = try Scores.output(of: layers)
         var relaxed = StageProgram.relaxed(model, storing: [])
-        if Differentiation.logits(of: output, in: relaxed.graph).normalisation == "Sigmoid" {
-            throw TrainingError.noScores("it ends in a Sigmoid, so a sample may have several classes")
-        }
-        let scores = try Scores.find(behind: output, in: &relaxed)
+        let scores = try Scores.find(behind: output, in: &relaxed, for: targets).value
         outputName = relaxed.graph[scores].name
         let shape = try Inference.inferTypes(of: relaxed, inputs: [:]).shape(of: scores)
         classes = shape.flatMap { $0.rank > 1 ? $0[1].count : nil } ?? layers.head?.classCount
@@ -31,24 +30,20 @@ public final class Evaluator {
 
     /// The figures on all samples, in order.
     ///
-    /// - Parameter progress: told how many samples are done.
+    /// - Parameters:
+    ///   - ignored: the label of pixels that do not count.
+    ///   - progress: told how many samples are done.
     public func evaluate(
-        _ samples: any TrainingSamples, batch: Int = 32, progress: (Int) -> Void = { _ in }
+        _ samples: any TrainingSamples, batch: Int = 32, ignored: Int = Mask.ignored,
+        progress: (Int) -> Void = { _ in }
     ) throws -> Evaluation {
         var evaluation: Evaluation?
         let names = session.plan.inputs.map(\.name)
         for start in stride(from: 0, to: samples.count, by: max(batch, 1)) {
             let positions = Array(start..<min(start + max(batch, 1), samples.count))
             let inputs = try samples.batch(positions, variation: nil).filter { names.contains($0.key) }
-            let outputs = try session.run(inputs)[outputName]?.elements(as: Float.self) ?? []
-            let count = outputs.count / positions.count
-            let labels = positions.map { samples.labels[$0] }
-            if let most = labels.max(), most >= count {
-                throw TrainingError.classesDoNotFit("the model tells \(count) classes apart, the data has \(most + 1)")
-            }
-            if evaluation == nil { evaluation = Evaluation(classes: count) }
-            evaluation?.add(
-                outputs: outputs, areProbabilities: false, labels: labels, samples: positions)
+            guard let scores = try session.run(inputs)[outputName] else { break }
+            try Evaluation.add(scores, of: samples, samples: positions, ignored: ignored, to: &evaluation)
             progress(positions[positions.count - 1] + 1)
         }
         guard let evaluation else { throw TrainingError.noSamples("the data is empty") }

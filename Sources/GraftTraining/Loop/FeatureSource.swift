@@ -11,6 +11,8 @@ final class FeatureSource {
     private var keys: [Int: [String]] = [:]
     /// The number of differently varied versions that are kept; 1 is the samples as they are.
     private let views: Int
+    /// What crosses the boundary and is the same for every sample, such as the extents of the picture.
+    private var shared: [String: Tensor] = [:]
 
     /// The most bytes of features that are kept on disk for one frozen part and one set of samples.
     static let byteLimit = 16 << 30
@@ -30,12 +32,19 @@ final class FeatureSource {
         self.samples = samples
         self.seed = seed
         self.views = max(views, 1)
-        guard keeps, !program.boundary.isEmpty, samples.count > 1 else { return }
+        guard keeps, program.isPrefixCostly, !program.boundary.isEmpty, samples.count > 1 else { return }
         // One sample and two tell which axis is the batch; features that have none cannot be kept by sample.
         let one = try program.features(try samples.batch([0], variation: nil))
         let two = try program.features(try samples.batch([0, 1], variation: nil))
         var layouts: [FeatureCache.Layout] = []
+        var shared: [String: Tensor] = [:]
         for name in program.boundaryNames {
+            if let a = one[name], let b = two[name], a.elementType.isInteger, a.shape.count <= 1, a.count <= 64,
+                try a.isIdentical(to: b)
+            {
+                shared[name] = a
+                continue
+            }
             guard let a = one[name], let b = two[name], a.shape.first == 1, b.shape.first == 2,
                 a.shape.dropFirst() == b.shape.dropFirst(), b.byteCount == 2 * a.byteCount
             else { return }
@@ -46,6 +55,8 @@ final class FeatureSource {
         guard let total = Checked.product([perSample, samples.count, self.views]), total <= Self.byteLimit else {
             return
         }
+        guard !layouts.isEmpty else { return }
+        self.shared = shared
         cache = try FeatureCache(folder: folder, prefix: program.prefixHash, layouts: layouts)
     }
 
@@ -69,10 +80,21 @@ final class FeatureSource {
     func batch(_ positions: [Int], epoch: Int, varied: Bool) throws -> [String: Tensor] {
         if let cache {
             let keys = try keys(view: varied ? epoch % views : 0)
-            return try cache.batch(positions.map { keys[$0] })
+            return try cache.batch(positions.map { keys[$0] }).merging(shared) { own, _ in own }
         }
         let variation = varied ? Variation(seed: seed, version: epoch) : nil
         return try program.features(try samples.batch(positions, variation: variation))
+    }
+
+    /// What is to be learned about the samples that ``batch(_:epoch:varied:)`` gives.
+    func targets(_ positions: [Int], epoch: Int, varied: Bool) throws -> Tensor {
+        let key: Variation? =
+            if cache != nil {
+                variation(view: varied ? epoch % views : 0)
+            } else {
+                varied ? Variation(seed: seed, version: epoch) : nil
+            }
+        return try samples.targets(positions, variation: key)
     }
 
     private func variation(view: Int) -> Variation? { views > 1 ? Variation(seed: seed, version: view) : nil }

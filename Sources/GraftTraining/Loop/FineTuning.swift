@@ -1,4 +1,5 @@
 import GraftCore
+import GraftData
 import GraftIR
 import GraftRuntime
 import OrderedCollections
@@ -98,8 +99,11 @@ final class Run {
         for (index, stage) in plan.stages.enumerated() { for id in stage.thawed { cohorts[id] = index } }
         self.cohorts = cohorts
         classWeights = try ClassBalance.weights(
-            recipe.loss.classWeights, labels: settings.training.labels,
-            classes: Self.classCount(plan.layers, output: output))
+            recipe.loss, samples: settings.training, classes: Self.classCount(plan.layers, output: output))
+        guard recipe.monitor != .map || settings.training.targetKind == .labels else {
+            throw RecipeError.doesNotFit(
+                RecipePlace("monitor"), reason: "map is a figure of samples that may have several classes")
+        }
         state = RunState(stages: plan.stages.count)
         remarks = plan.remarks
     }
@@ -202,8 +206,12 @@ final class Run {
         report.stages = state.results
         (report.steps, report.validations) = try MetricsLog.read(folder: settings.folder)
         if let validation = settings.validation, validation.count > 0 {
-            report.before = try before ?? Evaluator(settings.model).evaluate(validation, batch: recipe.batch)
-            report.after = try Evaluator(tuned).evaluate(validation, batch: recipe.batch)
+            func evaluate(_ model: Model) throws -> Evaluation {
+                try Evaluator(model, targets: validation.targetKind).evaluate(
+                    validation, batch: recipe.batch, ignored: recipe.loss.ignored)
+            }
+            report.before = try before ?? evaluate(settings.model)
+            report.after = try evaluate(tuned)
         }
         if let retention = settings.retention {
             report.retention = try retention.evaluate(on: tuned, batch: recipe.batch)

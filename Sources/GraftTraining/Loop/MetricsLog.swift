@@ -79,7 +79,11 @@ public final class MetricsLog {
         public var table: Int
     }
 
-    static let header = "kind,stage,epoch,step,loss,accuracy,top5,macro_f1,calibration_error,best,rate\n"
+    static let header = "kind,stage,epoch,step,\(figures.joined(separator: ",")),best,rate\n"
+    /// The columns of figures; each task fills some of them.
+    static let figures = [
+        "loss", "accuracy", "top5", "macro_f1", "calibration_error", "mean_iou", "exact_match", "mean_ap",
+    ]
 
     private var lines: AppendingFile
     private var table: AppendingFile
@@ -97,13 +101,14 @@ public final class MetricsLog {
     public func write(_ record: StepRecord) throws(FileError) {
         try lines.append(record.json.text() + "\n")
         let rate = record.rates.values.max().map { "\($0)" } ?? ""
-        try table.append("step,\(Self.cell(record.stage)),\(record.epoch),\(record.step),\(record.loss),,,,,,\(rate)\n")
+        try table.append(
+            "step,\(Self.cell(record.stage)),\(record.epoch),\(record.step),\(record.loss)\(Self.empty),,\(rate)\n")
     }
 
     /// Notes a validation.
     public func write(_ record: ValidationRecord) throws(FileError) {
         try lines.append(record.json.text() + "\n")
-        let figures = ["loss", "accuracy", "top5", "macro_f1", "calibration_error"].map { name in
+        let figures = Self.figures.map { name in
             record.figures[name].map { "\($0)" } ?? ""
         }.joined(separator: ",")
         try table.append(
@@ -117,6 +122,8 @@ public final class MetricsLog {
     public func flush() throws(FileError) -> Position {
         Position(lines: try lines.flush(), table: try table.flush())
     }
+
+    private static let empty = String(repeating: ",", count: figures.count - 1)
 
     private static func cell(_ text: String) -> String {
         text.contains(where: { ",\"\n\r".contains($0) }) ? "\"\(text.replacing("\"", with: "\"\""))\"" : text

@@ -18,7 +18,7 @@ public struct Retention: Sendable {
     ///
     /// What is not the old head and has the same name and shape in both models is taken from the tuned one.
     public func evaluate(on tuned: Model, batch: Int) throws -> (before: Evaluation, after: Evaluation) {
-        let before = try Evaluator(model).evaluate(samples, batch: batch)
+        let before = try Evaluator(model, targets: samples.targetKind).evaluate(samples, batch: batch)
         let layers = try LayerTree(model)
         let head = Set(layers.headParameters)
         var grafted = model
@@ -30,6 +30,6 @@ public struct Retention: Sendable {
             grafted.graph.storeConstant(id)
             grafted.graph.setTensor(id, tensor)
         }
-        return (before, try Evaluator(grafted).evaluate(samples, batch: batch))
+        return (before, try Evaluator(grafted, targets: samples.targetKind).evaluate(samples, batch: batch))
     }
 }

@@ -1,4 +1,5 @@
 import GraftCore
+import GraftData
 import GraftIR
 
 #if canImport(Glibc)
@@ -56,6 +57,8 @@ struct RunContext {
         if samples.count > 0 {
             for position in Set([0, samples.count / 2, samples.count - 1]).sorted() {
                 hasher.update(try samples.contentHash(of: position).description)
+                guard samples.targetKind != .classes else { continue }
+                try samples.targets([position], variation: nil).withBytes { hasher.update($0) }
             }
         }
         return hasher.finish().description

@@ -1,5 +1,6 @@
 import GraftAutodiff
 import GraftCore
+import GraftData
 import GraftIR
 import GraftRuntime
 import OrderedCollections
@@ -16,6 +17,8 @@ package final class StageProgram {
     package let unreached: [String]
     /// The names of all persistent values that a step changes, but for sums of gradients.
     package let changing: [String]
+    /// Whether the frozen part has products with weights, so that keeping its results saves time.
+    let isPrefixCostly: Bool
     /// A digest of the frozen part: its nodes, their weights and settings.
     package let prefixHash: ContentHash
 
@@ -40,11 +43,11 @@ package final class StageProgram {
     /// - Throws: what differentiation and planning throw, before anything runs.
     package init(
         _ source: Model, output: ValueID, stage: TrainingPlan.StagePlan, recipe: Recipe, cohorts: [ValueID: Int],
-        classWeights: [Float]?, store: ParameterStore
+        classWeights: [Float]?, targets: TargetKind = .classes, store: ParameterStore
     ) throws {
         let source = Self.relaxed(source, storing: stage.trainable)
         var graph = try StepGraph(
-            source, output: output, stage: stage, recipe: recipe, classWeights: classWeights)
+            source, output: output, stage: stage, recipe: recipe, classWeights: classWeights, targets: targets)
         unreached = graph.unreached.map { source.graph[$0].name }
         var sumIDs: [ValueID] = []
         var update: StepGraph?
@@ -66,6 +69,8 @@ package final class StageProgram {
         boundary = FeatureBoundary(
             in: ir, towards: [graph.loss] + graph.kept.map(\.update), inputs: data, network: graph.network,
             changing: moving.union(clock).union(scalars))
+        let prefix = boundary.prefix
+        isPrefixCostly = prefix.contains { Self.isCostly(ir[$0].op) }
         boundaryNames = boundary.values.map { ir[$0].name }
         labelsName = ir[graph.labels].name
         lossName = ir[graph.loss].name
@@ -97,7 +102,7 @@ package final class StageProgram {
 
         // Validation: the same network with running statistics and without dropout.
         var still = try TrainingForm(source, options: .init(drops: false) { _ in .inference }).model
-        let scores = try Scores.find(behind: output, in: &still)
+        let scores = try Scores.find(behind: output, in: &still, for: targets).value
         scoresName = still.graph[scores].name
         var scoreOptions = PlanOptions()
         scoreOptions.inputs = boundary.values
@@ -120,6 +125,13 @@ package final class StageProgram {
         prefixHash = try Self.hash(of: boundary, in: ir)
     }
 
+    /// Whether an operator takes so long that its results are worth keeping.
+    static func isCostly(_ op: OperatorName) -> Bool {
+        ["Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "LSTM", "GRU", "RNN"].contains {
+            op.type.hasSuffix($0) || op.type.hasPrefix("QLinear\($0)")
+        } || op.type == "Attention" || op.type == "ConvInteger" || op.type == "MatMulInteger"
+    }
+
     /// Features at the boundary for a batch of samples, or the batch itself where nothing lies before it.
     package func features(_ batch: [String: Tensor]) throws -> [String: Tensor] {
         guard let prefixSession else { return batch.filter { boundaryNames.contains($0.key) } }
@@ -134,8 +146,16 @@ package final class StageProgram {
     package func step(_ features: [String: Tensor], labels: [Int], clock: Clock, isFirst: Bool, share: Double) throws
         -> Double
     {
+        try step(
+            features, targets: Tensor(labels.map { Int64($0) }), clock: clock, isFirst: isFirst, share: share)
+    }
+
+    /// One batch forward and back, with what the data says about its samples.
+    package func step(_ features: [String: Tensor], targets: Tensor, clock: Clock, isFirst: Bool, share: Double) throws
+        -> Double
+    {
         var inputs = features
-        inputs[labelsName] = Tensor(labels.map { Int64($0) })
+        inputs[labelsName] = targets
         if let seedName { inputs[seedName] = Tensor(scalar: Int64(bitPattern: clock.seed)) }
         if let stepName { inputs[stepName] = Tensor(scalar: Int64(clock.draw)) }
         if let sums {
@@ -156,11 +176,10 @@ package final class StageProgram {
         _ = try updateSession.run(inputs)
     }
 
-    /// The class scores of a batch, a row a sample.
-    package func scores(_ features: [String: Tensor]) throws -> [Float] {
+    /// The class scores of a batch: [N, classes], or [N, classes, rows, columns].
+    package func scores(_ features: [String: Tensor]) throws -> Tensor? {
         let names = scoreSession.plan.inputs.map(\.name)
-        let outputs = try scoreSession.run(features.filter { names.contains($0.key) })
-        return try outputs[scoresName]?.elements(as: Float.self) ?? []
+        return try scoreSession.run(features.filter { names.contains($0.key) })[scoresName]
     }
 
     /// Where a step stands in time.

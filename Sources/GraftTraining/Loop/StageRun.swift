@@ -25,7 +25,7 @@ final class StageRun {
         plan = run.plan.stages[run.state.stage]
         program = try StageProgram(
             run.settings.model, output: run.output, stage: plan, recipe: recipe, cohorts: run.cohorts,
-            classWeights: run.classWeights, store: run.store)
+            classWeights: run.classWeights, targets: run.settings.training.targetKind, store: run.store)
         stepsPerEpoch = run.plan.stepsPerEpoch ?? 1
         steps = plan.steps ?? stepsPerEpoch
         clock = try StageClock(plan.stage.schedule, steps: steps, stepsPerEpoch: stepsPerEpoch)
@@ -121,11 +121,11 @@ final class StageRun {
             let now = StageProgram.Clock(
                 rates: rates, cohortSteps: run.state.cohortSteps, seed: recipe.seed, draw: run.state.batches)
             let features = try samples.batch(part, epoch: versionOfSamples, varied: varies)
-            let labels = part.map { run.settings.training.labels[$0] }
+            let targets = try samples.targets(part, epoch: versionOfSamples, varied: varies)
             loss +=
                 share
                 * (try program.step(
-                    features, labels: labels, clock: now, isFirst: first == members.startIndex, share: share))
+                    features, targets: targets, clock: now, isFirst: first == members.startIndex, share: share))
             run.state.batches += 1
             if recipe.accumulate > 1, first + recipe.batch >= members.endIndex { try program.update(now) }
         }
@@ -177,10 +177,7 @@ final class StageRun {
         }
         let record = ValidationRecord(
             stage: plan.stage.name, epoch: run.state.epoch + 1, step: run.state.step,
-            figures: [
-                "loss": evaluation.loss, "accuracy": evaluation.accuracy, "top5": evaluation.topFive,
-                "macro_f1": evaluation.macroF1, "calibration_error": evaluation.calibrationError,
-            ], isBest: verdict == .improved)
+            figures: evaluation.figures, isBest: verdict == .improved)
         try log.write(record)
         run.events(.validation(record))
         return verdict == .stop
@@ -192,15 +189,11 @@ final class StageRun {
         var evaluation: Evaluation?
         for start in stride(from: 0, to: data.count, by: recipe.batch) {
             let positions = Array(start..<min(start + recipe.batch, data.count))
-            let scores = try program.scores(try validation.batch(positions, epoch: 0, varied: false))
-            let classes = scores.count / positions.count
-            let labels = positions.map { data.labels[$0] }
-            if let most = labels.max(), most >= classes {
-                throw TrainingError.classesDoNotFit(
-                    "the model tells \(classes) classes apart, the validation data has \(most + 1)")
+            guard let scores = try program.scores(try validation.batch(positions, epoch: 0, varied: false)) else {
+                break
             }
-            if evaluation == nil { evaluation = Evaluation(classes: classes) }
-            evaluation?.add(outputs: scores, areProbabilities: false, labels: labels, samples: positions)
+            try Evaluation.add(
+                scores, of: data, samples: positions, ignored: recipe.loss.ignored, to: &evaluation)
         }
         return evaluation
     }

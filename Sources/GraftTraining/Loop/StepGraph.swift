@@ -1,5 +1,6 @@
 import GraftAutodiff
 import GraftCore
+import GraftData
 import GraftIR
 import OrderedCollections
 
@@ -40,7 +41,8 @@ struct StepGraph {
     ///
     /// - Throws: ``DifferentiationError``, ``TrainingFormError``, ``TrainingError/noScores(_:)``.
     init(
-        _ source: Model, output: ValueID, stage: TrainingPlan.StagePlan, recipe: Recipe, classWeights: [Float]?
+        _ source: Model, output: ValueID, stage: TrainingPlan.StagePlan, recipe: Recipe, classWeights: [Float]?,
+        targets: TargetKind
     ) throws {
         var modes: [String: BatchNormMode] = [:]
         for (mean, mode) in stage.batchNorm { modes[source.graph[mean].name] = mode }
@@ -49,9 +51,10 @@ struct StepGraph {
             options: .init(unbiasedVariance: recipe.batchNorm.unbiased) { [modes] mean in modes[mean] ?? .inference })
         model = form.model
         (seed, step) = (form.seed, form.step)
-        let scores = try Scores.find(behind: output, in: &model)
+        let scores = try Scores.find(behind: output, in: &model, for: targets)
         network = Set(model.graph.order)
-        labels = model.graph.addInput(model.graph.uniqueValueName("graft.labels"), type: .tensor(.int64))
+        labels = model.graph.addInput(
+            model.graph.uniqueValueName("graft.labels"), type: .tensor(targets.elementType))
         var weights: ValueID?
         if let classWeights {
             weights = model.graph.addInitializer(
@@ -61,7 +64,13 @@ struct StepGraph {
             throw RecipeError.unknownName(
                 RecipePlace("loss.name"), name: recipe.loss.choice.name, known: Losses.all.map { $0.name })
         }
-        loss = type.build(
+        guard type.targetKinds.contains(targets) else {
+            throw RecipeError.doesNotFit(
+                RecipePlace("loss.name"),
+                reason: "\(type.name) is for \(type.remark), but the data says \(targets.summary); take "
+                    + Losses.standard(for: targets))
+        }
+        loss = try type.build(
             in: &model, scores: scores, labels: labels, weights: weights, recipe.loss.choice.values)
         let found = try Differentiation.gradients(of: loss, withRespectTo: stage.trainable, in: &model)
         for parameter in stage.trainable {

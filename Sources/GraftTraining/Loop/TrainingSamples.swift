@@ -1,4 +1,5 @@
 import GraftCore
+import GraftData
 
 /// The samples of one task, as the loop sees them: what the model reads, and the class of each.
 ///
@@ -7,8 +8,15 @@ import GraftCore
 public protocol TrainingSamples: Sendable {
     /// The number of samples.
     var count: Int { get }
-    /// The class of each sample.
+    /// The class of each sample; where samples have several, numbers to divide them by.
     var labels: [Int] { get }
+    /// What there is to learn about each sample.
+    var targetKind: TargetKind { get }
+    /// What is to be learned about some samples, batched along the first axis: classes [N] (int64), 0 and 1 for each
+    /// class [N, classes] (float), or the class of each pixel [N, rows, columns] (int64).
+    ///
+    /// - Parameter variation: that of the inputs, which the classes of pixels follow.
+    func targets(_ samples: [Int], variation: Variation?) throws -> Tensor
     /// The names of the classes, where there are some.
     var classNames: [String]? { get }
     /// Whether samples can be varied; where not, a key changes nothing.
@@ -27,6 +35,14 @@ public protocol TrainingSamples: Sendable {
 }
 
 extension TrainingSamples {
+    /// One class a sample.
+    public var targetKind: TargetKind { .classes }
+
+    /// The classes of some samples.
+    public func targets(_ samples: [Int], variation: Variation?) throws -> Tensor {
+        Tensor(samples.map { Int64(labels[$0]) })
+    }
+
     /// No picture.
     public func picture(of sample: Int) -> (bytes: [UInt8], mediaType: String, name: String)? { nil }
 }
@@ -48,8 +64,11 @@ public struct Variation: Sendable, Hashable {
 /// Samples that are held in memory: one tensor for each input, a row a sample.
 public struct ArraySamples: TrainingSamples {
     private let inputs: [String: Tensor]
-    /// The class of each sample.
+    private let targets: Tensor?
+    /// The class of each sample; where samples have several, 0.
     public let labels: [Int]
+    /// What there is to learn about each sample.
+    public let targetKind: TargetKind
     /// The names of the classes, where there are some.
     public let classNames: [String]?
 
@@ -64,6 +83,34 @@ public struct ArraySamples: TrainingSamples {
         self.inputs = inputs
         self.labels = labels
         self.classNames = classNames
+        targets = nil
+        targetKind = .classes
+    }
+
+    /// Samples in memory with several classes a sample, or a class for each pixel.
+    ///
+    /// - Parameter targets: 0 and 1 for each class, float of shape [N, classes]; or classes, int64 of shape
+    ///   [N, rows, columns].
+    /// - Throws: ``TrainingError/noSamples(_:)`` where the numbers of rows differ.
+    public init(_ inputs: [String: Tensor], targets: Tensor, classNames: [String]? = nil) throws {
+        guard let count = targets.shape.first, targets.shape.count > 1,
+            targets.elementType == (targets.shape.count == 2 ? .float32 : .int64)
+        else {
+            throw TrainingError.noSamples("the targets have the shape \(targets.shape)")
+        }
+        for (name, tensor) in inputs where tensor.shape.first != count {
+            throw TrainingError.noSamples("\(name) has the shape \(tensor.shape), but there are \(count) targets")
+        }
+        self.inputs = inputs
+        self.targets = targets
+        self.classNames = classNames
+        labels = Array(repeating: 0, count: count)
+        targetKind = targets.shape.count == 2 ? .labels : .pixels
+    }
+
+    /// What is to be learned about some samples.
+    public func targets(_ samples: [Int], variation: Variation?) throws -> Tensor {
+        try targets?.rows(samples) ?? Tensor(samples.map { Int64(labels[$0]) })
     }
 
     /// The number of samples.

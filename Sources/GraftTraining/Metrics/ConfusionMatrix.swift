@@ -56,5 +56,18 @@ public struct ConfusionMatrix: Sendable, Equatable {
         return present.isEmpty ? 0 : present.reduce(0) { $0 + figures($1).f1 } / Double(present.count)
     }
 
+    /// Intersection over union of one class: hits over everything that is or was taken for the class; nil where nothing
+    /// is.
+    public func iou(_ index: Int) -> Double? {
+        let union = support(index) + predicted(index) - self[index, index]
+        return union == 0 ? nil : Double(self[index, index]) / Double(union)
+    }
+
+    /// The mean of intersection over union over the classes that occur, as truth or as prediction.
+    public var meanIoU: Double {
+        let all = (0..<classes).compactMap { iou($0) }
+        return all.isEmpty ? 0 : all.reduce(0, +) / Double(all.count)
+    }
+
     private static func ratio(_ a: Int, _ b: Int) -> Double { b == 0 ? 0 : Double(a) / Double(b) }
 }

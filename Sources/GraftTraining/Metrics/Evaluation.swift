@@ -1,8 +1,14 @@
+import GraftData
+import OrderedCollections
+
 #if canImport(Glibc)
 import Glibc
 #endif
 
 /// The figures of a classifier on a set of samples, gathered batch by batch.
+///
+/// Where samples have one class, decisions are samples; where pixels have one, decisions are pixels, and the confusion is
+/// over them. Samples with any number of classes have ``labels``.
 public struct Evaluation: Sendable, Equatable {
     /// One sample that was taken for another class.
     public struct Mistake: Sendable, Equatable {
@@ -24,28 +30,38 @@ public struct Evaluation: Sendable, Equatable {
     public private(set) var calibration = Calibration()
     /// The samples with the greatest loss among the mistakes, worst first.
     public private(set) var mistakes: [Mistake] = []
+    /// What the data says about a sample.
+    public let kind: TargetKind
+    /// The figures of samples with any number of classes; nil otherwise.
+    public private(set) var labels: LabelFigures?
     private var lossSum = 0.0
+    private var lossCount = 0
+    private var samples = 0
     private var topFiveHits = 0
     private let mistakesKept: Int
 
     /// No samples.
     ///
     /// - Parameter mistakesKept: the number of mistakes to remember.
-    public init(classes: Int, mistakesKept: Int = 24) {
+    public init(classes: Int, kind: TargetKind = .classes, mistakesKept: Int = 24) {
         confusion = ConfusionMatrix(classes: classes)
+        self.kind = kind
+        if kind == .labels { labels = LabelFigures(labels: classes) }
         self.mistakesKept = mistakesKept
     }
 
     /// The number of samples.
-    public var count: Int { confusion.total }
-    /// The mean negative log-likelihood of the right class, without label smoothing or class weights.
-    public var loss: Double { count == 0 ? 0 : lossSum / Double(count) }
-    /// The part of samples whose most likely class is right.
-    public var accuracy: Double { confusion.accuracy }
+    public var count: Int { samples }
+    /// The mean loss of a decision, without label smoothing or class weights.
+    public var loss: Double { lossCount == 0 ? 0 : lossSum / Double(lossCount) }
+    /// The part of decisions that are right: of samples, of pixels that count, or over samples and labels.
+    public var accuracy: Double { labels?.accuracy ?? confusion.accuracy }
     /// The part of samples whose class is among the five most likely.
     public var topFive: Double { count == 0 ? 0 : Double(topFiveHits) / Double(count) }
     /// The mean of F1 over the classes.
-    public var macroF1: Double { confusion.macroF1 }
+    public var macroF1: Double { labels?.macroF1 ?? confusion.macroF1 }
+    /// The mean over the classes of intersection over union.
+    public var meanIoU: Double { confusion.meanIoU }
     /// The expected calibration error over 15 bins.
     public var calibrationError: Double { calibration.error }
 
@@ -86,8 +102,9 @@ public struct Evaluation: Sendable, Equatable {
             loss = log(sum) - (row[label] - top)
             confidence = 1 / sum
         }
-        lossSum += loss
-        confusion.add(truth: label, prediction: prediction)
+        addLoss(loss)
+        addSamples(1)
+        addDecision(truth: label, prediction: prediction)
         calibration.add(confidence: confidence, isRight: prediction == label)
         guard prediction != label, mistakesKept > 0 else { return }
         let mistake = Mistake(
@@ -98,12 +115,46 @@ public struct Evaluation: Sendable, Equatable {
         if mistakes.count > mistakesKept { mistakes.removeLast() }
     }
 
+    mutating func addLoss(_ loss: Double) {
+        lossSum += loss
+        lossCount += 1
+    }
+
+    mutating func addSamples(_ count: Int) { samples += count }
+
+    mutating func addDecision(truth: Int, prediction: Int) { confusion.add(truth: truth, prediction: prediction) }
+
+    mutating func addLabels(scores: ArraySlice<Float>, holds: ArraySlice<Bool>) {
+        labels?.add(scores: scores, holds: holds)
+    }
+
+    /// The figures by name, as metrics and reports list them.
+    public var figures: OrderedDictionary<String, Double> {
+        var result: OrderedDictionary<String, Double> = ["loss": loss, "accuracy": accuracy]
+        switch kind {
+        case .classes:
+            result["top5"] = topFive
+            result["macro_f1"] = macroF1
+            result["calibration_error"] = calibrationError
+        case .pixels:
+            result["macro_f1"] = macroF1
+            result["mean_iou"] = meanIoU
+        case .labels:
+            result["exact_match"] = labels?.exactMatch ?? 0
+            result["macro_f1"] = macroF1
+            result["mean_ap"] = labels?.meanAveragePrecision ?? 0
+        }
+        return result
+    }
+
     /// The figure that a recipe watches.
     public func figure(_ monitor: Monitor) -> Double {
         switch monitor {
         case .loss: loss
         case .accuracy: accuracy
         case .f1: macroF1
+        case .iou: meanIoU
+        case .map: labels?.meanAveragePrecision ?? 0
         }
     }
 }

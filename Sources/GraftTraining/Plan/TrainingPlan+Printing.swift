@@ -40,8 +40,20 @@ extension TrainingPlan {
             let names = OrderedSet(normalizations).joined(separator: "; ")
             text += "batch normalization: \(names)\n"
         }
+        text += augmentationText()
         for remark in remarks { text += "note: \(remark)\n" }
         return text
+    }
+
+    /// How samples are varied, and in which stages they are not.
+    private func augmentationText() -> String {
+        guard !recipe.data.augment.isEmpty else { return "augmentation: none\n" }
+        let names = recipe.data.augment.map(\.yaml).joined(separator: ", ")
+        let still = recipe.features.views > 1 ? [] : stages.filter(\.keepsFeatures).map(\.stage.name)
+        guard !still.isEmpty else { return "augmentation: \(names)\n" }
+        return "augmentation: \(names); not in \(still.joined(separator: ", ")), which "
+            + "\(still.count == 1 ? "learns" : "learn") from kept features of the samples as they are "
+            + "(features.views keeps varied versions, features.cache: false runs everything)\n"
     }
 
     private static func rounded(_ value: Double) -> Double { Double("\(Float(value))") ?? value }
@@ -56,6 +68,7 @@ extension TrainingPlan {
                     [
                         "name": JSON(plan.stage.name), "steps": plan.steps.map { JSON($0) } ?? .null,
                         "trainable": JSON(plan.trainableCount),
+                        "keeps_features": JSON(plan.keepsFeatures),
                         "thawed": JSON(plan.thawed.map { graph[$0].name }),
                         "groups": JSON(
                             plan.groups.map { group -> JSON in
@@ -67,6 +80,7 @@ extension TrainingPlan {
                             }),
                     ]
                 }),
+            "augment": JSON(recipe.data.augment.map(\.yaml)),
             "recipe": JSON(recipe.yaml()),
         ]
     }

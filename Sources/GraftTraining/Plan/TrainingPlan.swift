@@ -32,6 +32,8 @@ public struct TrainingPlan: Sendable {
         public var trainableCount: Int
         /// The number of optimizer steps; nil where the number of samples is not known.
         public var steps: Int?
+        /// Whether something costly comes before all that learns, so that its features are kept.
+        public var keepsFeatures: Bool
     }
 
     /// The recipe, with every setting spelled out.
@@ -114,7 +116,30 @@ struct StageResolver {
         return TrainingPlan.StagePlan(
             stage: stage, trainable: trainable, thawed: trainable.filter { !before.contains($0) },
             groups: groups(trainable, stage), batchNorm: batchNorm,
-            trainableCount: trainable.reduce(0) { $0 + (graph.constantTensor(of: $1)?.count ?? 0) }, steps: steps)
+            trainableCount: trainable.reduce(0) { $0 + (graph.constantTensor(of: $1)?.count ?? 0) }, steps: steps,
+            keepsFeatures: recipe.features.cache && hasFrozenPrefix(trainable))
+    }
+
+    /// Whether a product with weights comes before all that learns or follows the batch.
+    private func hasFrozenPrefix(_ trainable: [ValueID]) -> Bool {
+        let graph = layers.model.graph
+        var unsettled = Set(trainable)
+        for id in graph.order {
+            let node = graph[id]
+            let operands = FeatureBoundary.operands(of: id, in: graph)
+            var isMoving = operands.contains { unsettled.contains($0) } || node.op.isONNX("Dropout")
+            if node.op.isONNX("BatchNormalization"), node.inputs.count > 3, let mean = node.inputs[3],
+                let mode = batchNorm[mean], mode.statistics == .batch
+            {
+                isMoving = true
+            }
+            if isMoving {
+                for case let output? in node.outputs { unsettled.insert(output) }
+            } else if StageProgram.isCostly(node.op) {
+                return true
+            }
+        }
+        return false
     }
 
     /// Thaws what a selector selects; what the file freezes stays so unless a part of the selector names it.

@@ -40,7 +40,7 @@ extension Recipe {
         line("checkpoints:")
         line("  seconds: \(YAMLText.number(checkpoints.seconds))", "least time between two checkpoints")
         line("  keep: \(checkpoints.keep)", "how many are kept")
-        line("monitor: \(monitor.rawValue)", "what decides the best epoch: loss, accuracy or f1")
+        line("monitor: \(monitor.rawValue)", "what decides the best epoch: loss, accuracy, f1, iou or map")
         line("stages:")
         for stage in stages {
             line("  - name: \(YAMLText.text(stage.name))")

@@ -1,3 +1,5 @@
+import GraftData
+
 /// What a fine-tuning run does: the data, the loss, the optimizer and the stages.
 ///
 /// A plain value. ``init(yaml:source:)`` reads it from YAML, ``yaml()`` writes it with every default spelled out, and
@@ -79,6 +81,9 @@ public struct LossSettings: Sendable, Equatable {
     /// Cross-entropy with all classes equal.
     public init() {}
 
+    /// The label of pixels that do not count.
+    var ignored: Int { Int(choice.values["ignore"] ?? Double(Mask.ignored)) }
+
     /// How much each class counts.
     public enum ClassWeights: Sendable, Equatable {
         /// All the same.
@@ -153,6 +158,10 @@ public enum Monitor: String, Sendable, CaseIterable {
     case accuracy
     /// The mean of F1 over the classes; higher is better.
     case f1
+    /// The mean of intersection over union over the classes; higher is better.
+    case iou
+    /// The mean of average precision over the classes of samples that may have several; higher is better.
+    case map
 
     /// Whether a lower figure is better.
     public var lowerIsBetter: Bool { self == .loss }

@@ -11,6 +11,12 @@ enum CommandList {
                     ConvertCommand.self, HeadCommand.self, FreezeCommand.self, GroupsCommand.self,
                     AnnotateCommand.self,
                 ]),
+            CommandGroup(
+                name: "Rebuilding models",
+                subcommands: [
+                    ExtractCommand.self, MergeCommand.self, RenameCommand.self, FoldCommand.self, OpsetCommand.self,
+                    DynamicBatchCommand.self,
+                ]),
             CommandGroup(name: "Training", subcommands: [PlanCommand.self, TuneCommand.self]),
             CommandGroup(
                 name: "Using models", subcommands: [EvalCommand.self, PredictCommand.self, RunCommand.self]),

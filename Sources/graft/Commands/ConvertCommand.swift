@@ -15,6 +15,7 @@ struct ConvertCommand: ParsableCommand {
 
               graft convert mobilenet.h5 mobilenet.onnx
               graft convert flowers.onnx flowers.h5
+              graft convert large.onnx split.onnx --external-data
             """)
 
     @Argument(help: "The model to read.")
@@ -32,7 +33,23 @@ struct ConvertCommand: ParsableCommand {
     @Flag(name: .long, inversion: .prefixedNo, help: "Read the result back and compare its outputs with the source's.")
     var verify = true
 
+    @Flag(
+        name: .long, inversion: .prefixedNo,
+        help: "ONNX: weights go into NAME.data beside the model; by default each stays where it was.")
+    var externalData: Bool?
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp("ONNX: with weights beside the model, smaller tensors stay in it.", valueName: "bytes"))
+    var externalDataThreshold: Int?
+
     @OptionGroup var common: CommonOptions
+
+    func validate() throws {
+        if let externalDataThreshold, externalDataThreshold < 0 {
+            throw ValidationError("--external-data-threshold takes a number of bytes.")
+        }
+    }
 
     func run() throws {
         common.apply()
@@ -40,7 +57,9 @@ struct ConvertCommand: ParsableCommand {
         let format = try ModelFormats.format(forOutput: output, named: to)
         let source = try ModelFormats.format(ofFile: input)
         let model = try source.read(path: input, limits: limits)
-        let export = VerifiedExport(format: format, tolerance: tolerance, isVerified: verify, limits: limits)
+        var export = VerifiedExport(format: format, tolerance: tolerance, isVerified: verify, limits: limits)
+        export.options.usesExternalData = externalData ?? (externalDataThreshold == nil ? nil : true)
+        export.options.externalDataThreshold = externalDataThreshold
         let report = try export.write(model, to: output)
         if common.json {
             Console.output(

@@ -10,10 +10,14 @@ import GraftTraining
 struct PredictCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "predict",
-        abstract: "Say what pictures show: the top classes with their probabilities.",
+        abstract: "Say what pictures show: the top classes with their probabilities, or the class of each pixel.",
         discussion: """
+            For a model that tells the class of each pixel the shares of the classes are printed; --output writes for each
+            picture NAME.mask.png (palette, the values are the classes) and NAME.overlay.png.
+
               graft predict flowers.onnx picture.jpg
               graft predict mobilenet.h5 a.jpg b.png --top 3 --labels imagenet.txt
+              graft predict street.onnx photos/*.jpg --output masks/
             """)
 
     @Argument(help: "The model.")
@@ -28,6 +32,10 @@ struct PredictCommand: ParsableCommand {
     @Option(name: .long, help: "A file with the names of the classes, a line each, where the model has none.")
     var labels: String?
 
+    @Option(
+        name: .shortAndLong, help: "A folder for masks and overlays, where the model tells the class of each pixel.")
+    var output: String?
+
     @OptionGroup var preprocessing: PreprocessingOptions
     @OptionGroup var common: CommonOptions
 
@@ -38,8 +46,15 @@ struct PredictCommand: ParsableCommand {
         let contract = try ModelContract(source, options: preprocessing)
         guard let wanted = contract.preprocessing else { throw ContractError.noPicture }
         let names = try labels.map { try ClassNames.read(path: $0) } ?? contract.labels ?? []
-        let classifier = try Classifier(source)
         if !common.json { Console.note("preprocessing: \(contract.reason)") }
+        if let segmenter = try Segmenter(source, contract: wanted) {
+            try segment(segmenter, input: contract.inputName, names: names, limits: limits)
+            return
+        }
+        if output != nil {
+            throw ValidationError("--output is for models that tell the class of each pixel; this one does not.")
+        }
+        let classifier = try Classifier(source)
         var results: [JSON] = []
         for path in pictures {
             let image = try Image(path: path, limits: limits)

@@ -1,5 +1,6 @@
 import ArgumentParser
 import GraftCore
+import GraftData
 import GraftFormats
 import GraftIR
 import GraftReport
@@ -109,7 +110,16 @@ struct TuneCommand: ParsableCommand {
         func row(_ name: String, _ before: Evaluation?, _ after: Evaluation?, _ figure: (Evaluation) -> String) {
             table.add([name, before.map(figure) ?? "", after.map(figure) ?? ""])
         }
-        row("validation accuracy", report.before, report.after) { Format.percent($0.accuracy) }
+        let isDense = report.after?.kind == .pixels
+        row(isDense ? "validation pixel accuracy" : "validation accuracy", report.before, report.after) {
+            Format.percent($0.accuracy)
+        }
+        if isDense { row("validation mean IoU", report.before, report.after) { Format.percent($0.meanIoU) } }
+        if report.after?.kind == .labels {
+            row("validation mean average precision", report.before, report.after) {
+                Format.percent($0.labels?.meanAveragePrecision ?? 0)
+            }
+        }
         row("validation loss", report.before, report.after) { Format.decimal($0.loss, digits: 4) }
         if let retention = report.retention {
             row("old task accuracy", retention.before, retention.after) { Format.percent($0.accuracy) }

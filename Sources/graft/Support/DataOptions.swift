@@ -60,6 +60,21 @@ struct ModelContract {
         }
     }
 
+    private init(_ other: ModelContract, preprocessing: Preprocessing?) {
+        self.preprocessing = preprocessing
+        reason = other.reason
+        inputName = other.inputName
+        expectations = other.expectations
+        labels = other.labels
+    }
+
+    /// The contract with the whole picture resized to the model's size.
+    var stretched: ModelContract {
+        var wanted = preprocessing
+        wanted?.resize = .stretch
+        return ModelContract(self, preprocessing: wanted)
+    }
+
     private static func chosen(_ choice: String, _ evidence: PreprocessingEvidence) throws -> Preprocessing {
         if choice.hasSuffix(".json") || choice.contains("/") {
             let file = try MappedFile(path: choice)

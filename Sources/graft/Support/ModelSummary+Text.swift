@@ -1,4 +1,5 @@
 import GraftCore
+import GraftData
 import GraftFormats
 import GraftIR
 import OrderedCollections
@@ -25,6 +26,9 @@ extension ModelSummary {
             field("labels", "\(labels.names.count): \(shown)\(labels.names.count > 6 ? ", ..." : "")")
         }
         field("head", headText)
+        if let contract = annotations.preprocessing.flatMap({ try? Preprocessing(json: $0) }) {
+            field("preprocessing", contract.summary)
+        }
         let multiply = multiplyAdds.map { ", \(Format.short($0)) multiply-adds a sample" } ?? ""
         field(
             "parameters",
@@ -135,5 +139,23 @@ extension ModelSummary {
                 default: .null
                 }
             })
+    }
+}
+
+extension Preprocessing {
+    /// The contract in a line.
+    var summary: String {
+        let how =
+            switch resize {
+            case .crop(let side): "short side to \(side), middle cut out"
+            case .stretch: "stretched"
+            case .pad: "fitted and padded"
+            }
+        func list(_ numbers: [Double]) -> String {
+            let all = Set(numbers).count == 1 ? Array(numbers.prefix(1)) : numbers
+            return all.map { Format.decimal($0, digits: 3) }.joined(separator: " ")
+        }
+        return "\(height)x\(width) \(channels.rawValue), \(how), \(filter.rawValue); x \(Format.scientific(scale)), "
+            + "mean \(list(mean)), std \(list(std))"
     }
 }

@@ -26,6 +26,11 @@ struct TuningOptions: ParsableArguments {
     @Option(name: .long, help: "At most this many samples of each class are learned from.")
     var shots: Int?
 
+    @Flag(
+        name: .long, inversion: .prefixedNo,
+        help: "Vary training pictures; a recipe by name does so for stages that run from the pictures.")
+    var augment: Bool = true
+
     @Flag(name: .long, help: "Leave out pictures that cannot be read.")
     var skipUnusable = false
 
@@ -52,8 +57,13 @@ struct TuningSetup {
         if let seed = options.seed { recipe.seed = seed }
         if let batch = options.batch { recipe.batch = batch }
         if let data = options.data { recipe.data.train = data }
-        self.recipe = recipe
         contract = try ModelContract(model, options: options.preprocessing)
+        let isNamed = Recipe.names.contains(options.recipe)
+        if isNamed, let preprocessing = contract.preprocessing {
+            recipe.data.augment = AugmentationSetting.usual(for: preprocessing)
+        }
+        if !options.augment { recipe.data.augment = [] }
+        self.recipe = recipe
         guard let path = recipe.data.train else {
             if needsData { throw ValidationError("Name the data: --data, or data.train in the recipe.") }
             (training, validation) = (nil, nil)
@@ -65,6 +75,7 @@ struct TuningSetup {
             throw SetupError.classCount(
                 data: path, found: dataSet.classNames, expected: head.classCount, model: options.model)
         }
+        if isNamed { self.recipe.loss.choice = NamedChoice(Losses.standard(for: dataSet.targetKind)) }
         let augmentation = try AugmentationPipeline(
             json: JSON(recipe.data.augment.map(Self.json)))
         let (learned, held): ([Int], DataSetSamples?)
@@ -94,11 +105,13 @@ struct TuningSetup {
         if let shots = options.shots {
             chosen = try Split.shots(shots, labels: dataSet.labels, of: learned, seed: recipe.seed)
         }
-        if Recipe.names.contains(options.recipe) {
+        if isNamed {
             if options.batch == nil { self.recipe.batch = Self.batch(for: chosen.count) }
             self.recipe = self.recipe.lengthened(forSamples: chosen.count)
         }
-        let isVaried = contract.preprocessing != nil
+        // Arrays and rows go in as they are.
+        let isVaried = contract.preprocessing != nil && dataSet is ImageDataSet
+        if !isVaried { self.recipe.data.augment = [] }
         training = contract.samples(dataSet, indices: chosen, augmentation: isVaried ? augmentation : nil)
         validation = held
         let (classes, wanted) = (dataSet.classNames, contract.preprocessing)

@@ -1,4 +1,5 @@
 import GraftCore
+import GraftData
 import GraftIR
 import GraftONNX
 import GraftRuntime
@@ -32,7 +33,13 @@ struct ConformanceCase {
     func verdict() -> (Verdict, reason: String) {
         let session: Session
         do {
-            session = try Session(Plan(ONNX.read(path: "\(folder)/model.onnx")))
+            var options = PlanOptions()
+            options.pictureDecoder = { bytes in
+                let image = try Image(decoding: bytes, source: "the encoded picture")
+                return DecodedPicture(
+                    width: image.width, height: image.height, channels: image.channels, pixels: image.pixels)
+            }
+            session = try Session(Plan(ONNX.read(path: "\(folder)/model.onnx"), options: options))
         } catch {
             return (.refused, "\(error)")
         }

@@ -1,0 +1,72 @@
+#include "celementwise.h"
+
+#if defined(__x86_64__)
+#define WIDE __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define WIDE
+#endif
+
+// The result may be one of the operands, which no loop carries from one element to the next.
+#define EACH _Pragma("clang loop vectorize(assume_safety) interleave(enable)") for (size_t i = 0; i < n; i++)
+
+#define ADD(x, y) ((x) + (y))
+#define SUB(x, y) ((x) - (y))
+#define MUL(x, y) ((x) * (y))
+#define DIV(x, y) ((x) / (y))
+#define MAX(x, y) ((x) > (y) || (x) != (x) ? (x) : (y))
+#define MIN(x, y) ((x) < (y) || (x) != (x) ? (x) : (y))
+
+#define BINARY(name, F)                                                                            \
+    WIDE static void name(const float *a, int sa, const float *b, int sb, float *z, size_t n) {    \
+        if (sa && sb) {                                                                            \
+            EACH z[i] = F(a[i], b[i]);                                                             \
+        } else if (sa) {                                                                           \
+            const float y = *b;                                                                    \
+            EACH z[i] = F(a[i], y);                                                                \
+        } else {                                                                                   \
+            const float x = *a;                                                                    \
+            EACH z[i] = F(x, b[i]);                                                                \
+        }                                                                                          \
+    }
+
+BINARY(add, ADD)
+BINARY(subtract, SUB)
+BINARY(multiply, MUL)
+BINARY(divide, DIV)
+BINARY(maximum, MAX)
+BINARY(minimum, MIN)
+
+void celementwise_binary(
+    enum celementwise_operation operation, const float *a, int step_a, const float *b, int step_b, float *z, size_t n) {
+    switch (operation) {
+    case CELEMENTWISE_ADD: add(a, step_a, b, step_b, z, n); break;
+    case CELEMENTWISE_SUBTRACT: subtract(a, step_a, b, step_b, z, n); break;
+    case CELEMENTWISE_MULTIPLY: multiply(a, step_a, b, step_b, z, n); break;
+    case CELEMENTWISE_DIVIDE: divide(a, step_a, b, step_b, z, n); break;
+    case CELEMENTWISE_MAXIMUM: maximum(a, step_a, b, step_b, z, n); break;
+    case CELEMENTWISE_MINIMUM: minimum(a, step_a, b, step_b, z, n); break;
+    }
+}
+
+WIDE void celementwise_scale_rows(const float *x, const float *factors, float *z, size_t rows) {
+    for (size_t r = 0; r < rows; r++)
+        _Pragma("clang loop vectorize(assume_safety)") for (size_t i = 0; i < 16; i++)
+            z[r * 16 + i] = x[r * 16 + i] * factors[i];
+}
+
+WIDE void celementwise_shift_rows(const float *x, const float *addends, float *z, size_t rows) {
+    for (size_t r = 0; r < rows; r++)
+        _Pragma("clang loop vectorize(assume_safety)") for (size_t i = 0; i < 16; i++)
+            z[r * 16 + i] = x[r * 16 + i] + addends[i];
+}
+
+WIDE void celementwise_sum_rows(const float *x, float *sums, size_t rows) {
+    // Four partial sums hide the latency of an addition.
+    float part[64] = {0};
+    size_t r = 0;
+    for (; r + 4 <= rows; r += 4)
+        for (size_t i = 0; i < 64; i++) part[i] += x[r * 16 + i];
+    for (; r < rows; r++)
+        for (size_t i = 0; i < 16; i++) part[i] += x[r * 16 + i];
+    for (size_t i = 0; i < 16; i++) sums[i] = (part[i] + part[16 + i]) + (part[32 + i] + part[48 + i]);
+}

@@ -1,0 +1,91 @@
+#include "cvectormath.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__x86_64__) && defined(__has_attribute)
+#if __has_attribute(target_clones)
+#define FOR_EACH_PROCESSOR __attribute__((target_clones("avx512f", "avx2", "default")))
+#endif
+#endif
+#ifndef FOR_EACH_PROCESSOR
+#define FOR_EACH_PROCESSOR
+#endif
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+ALWAYS_INLINE int32_t bits_of(float x) {
+    int32_t bits;
+    memcpy(&bits, &x, 4);
+    return bits;
+}
+
+ALWAYS_INLINE float float_of(int32_t bits) {
+    float x;
+    memcpy(&x, &bits, 4);
+    return x;
+}
+
+// With x = 2^k m and m near 1, log x = k log 2 + log m; log m comes from the series of the inverse hyperbolic tangent in
+// s = f / (2 + f), f = m - 1, with minimax coefficients. Source: P. T. P. Tang, "Table-driven implementation of the
+// logarithm function in IEEE floating-point arithmetic" (1990), and the coefficients of FreeBSD's msun for binary32.
+ALWAYS_INLINE float log_finite(float x) {
+    const int32_t middle = 0x3F3504F3;  // The square root of one half.
+    int is_small = x < 1.17549435e-38f;
+    float scaled = is_small ? x * 33554432.0f : x;
+    int32_t shifted = bits_of(scaled) - middle;
+    int32_t exponent = shifted >> 23;
+    float m = float_of((shifted & 0x007FFFFF) + middle);
+    float k = (float)exponent - (is_small ? 25.0f : 0.0f);
+    float f = m - 1.0f;
+    float s = f / (2.0f + f);
+    float z = s * s;
+    float series = z * (0.66666662693f + z * (0.40000972152f + z * (0.28498786688f + z * 0.24279078841f)));
+    float half = 0.5f * f * f;
+    return k * 0.69313812256f - ((half - (s * (half + series) + k * 9.0580006145e-06f)) - f);
+}
+
+ALWAYS_INLINE float log_of(float x) {
+    float y = log_finite(x);
+    y = x == INFINITY ? INFINITY : y;
+    y = x == 0.0f ? -INFINITY : y;
+    return x >= 0.0f ? y : NAN;
+}
+
+// exp x for x in [-104, 0]: 2^k times a polynomial in what is left of x.
+ALWAYS_INLINE float exp_negative(float x) {
+    float k = x * 1.44269504f;
+    k = (k + 12582912.0f) - 12582912.0f;  // Rounds to an integer.
+    float r = (x - k * 0.693145752f) - k * 1.42860677e-06f;
+    float p = 1.0f / 5040;
+    p = p * r + 1.0f / 720;
+    p = p * r + 1.0f / 120;
+    p = p * r + 1.0f / 24;
+    p = p * r + 1.0f / 6;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    // Two factors, because the result may lie below the normal numbers.
+    int32_t first = (int32_t)k >> 1;
+    int32_t second = (int32_t)k - first;
+    return p * float_of((first + 127) << 23) * float_of((second + 127) << 23);
+}
+
+ALWAYS_INLINE float softplus_of(float x) {
+    float size = fabsf(x);
+    float y = exp_negative(size < 104.0f ? -size : -104.0f);
+    // log(1 + y) with what the sum rounds away.
+    float sum = 1.0f + y;
+    float rest = (y - (sum - 1.0f)) / sum;
+    float result = (x > 0.0f ? x : 0.0f) + (log_finite(sum) + rest);
+    return x == x ? result : x;
+}
+
+FOR_EACH_PROCESSOR void cvectormath_log(const float *source, float *target, size_t count) {
+    for (size_t i = 0; i < count; i++) target[i] = log_of(source[i]);
+}
+
+FOR_EACH_PROCESSOR void cvectormath_softplus(const float *source, float *target, size_t count) {
+    for (size_t i = 0; i < count; i++) target[i] = softplus_of(source[i]);
+}

@@ -1,0 +1,24 @@
+// Element-wise arithmetic on 32-bit floating-point numbers, compiled for several instruction sets and chosen when the
+// program is loaded.
+#pragma once
+#include <stddef.h>
+
+enum celementwise_operation {
+    CELEMENTWISE_ADD,
+    CELEMENTWISE_SUBTRACT,
+    CELEMENTWISE_MULTIPLY,
+    CELEMENTWISE_DIVIDE,
+    CELEMENTWISE_MAXIMUM,
+    CELEMENTWISE_MINIMUM,
+};
+
+// z[i] = a[i * step_a] op b[i * step_b] for n elements. Steps are 0 or 1, not both 0. z may be a or b, but not overlap
+// them otherwise.
+void celementwise_binary(
+    enum celementwise_operation operation, const float *a, int step_a, const float *b, int step_b, float *z, size_t n);
+
+// Rows of 16 numbers: each times, or plus, 16 numbers. z may be x.
+void celementwise_scale_rows(const float *x, const float *factors, float *z, size_t rows);
+void celementwise_shift_rows(const float *x, const float *addends, float *z, size_t rows);
+// The sums of the columns of rows of 16 numbers.
+void celementwise_sum_rows(const float *x, float *sums, size_t rows);

@@ -1,0 +1,26 @@
+import CNumerics
+import COneDNN
+import GraftCore
+
+/// Activations that do not go through oneDNN, because it computes their small results inexactly.
+enum PreciseActivations {
+    /// Computes output 0 where the activation and the type of input 0 ask for it.
+    static func run(_ activation: Activation, _ context: KernelContext) throws -> Bool {
+        switch (context.elementType(0), activation.algorithm) {
+        case (.float32, GDNN_LOG): try mapVectors(context, cvectormath_log)
+        case (.float32, GDNN_SOFTPLUS): try mapVectors(context, cvectormath_softplus)
+        default: return false
+        }
+        return true
+    }
+
+    private static func mapVectors(
+        _ context: KernelContext, _ function: (UnsafePointer<Float>?, UnsafeMutablePointer<Float>?, Int) -> Void
+    ) throws {
+        let (shape, layout) = try { (try context.input(0).shape, try context.input(0).layout) }()
+        let y = try context.output(0, reusing: 0, .float32, shape, layout: layout).floats
+        let x = try context.input(0)
+        let (source, count) = (x.floats, x.count)
+        Parallel.forEachRange(count, grain: 8192) { function(source + $0.lowerBound, y + $0.lowerBound, $0.count) }
+    }
+}
