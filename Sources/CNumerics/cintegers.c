@@ -137,3 +137,61 @@ void cintegers_multiply(
 #endif
     multiply_plain(a, a_stride, rows, b, pairs, panels, sums, sum_stride);
 }
+
+#if defined(__x86_64__) && defined(__linux__)
+#define WIDE_CLONES __attribute__((target_clones("avx512bw", "avx2", "default")))
+#else
+#define WIDE_CLONES
+#endif
+
+WIDE_CLONES static void widen_u8(const uint8_t *source, int16_t zero, int16_t *target, size_t count) {
+    for (size_t i = 0; i < count; i++) target[i] = (int16_t)(source[i] - zero);
+}
+
+WIDE_CLONES static void widen_s8(const int8_t *source, int16_t zero, int16_t *target, size_t count) {
+    for (size_t i = 0; i < count; i++) target[i] = (int16_t)(source[i] - zero);
+}
+
+void cintegers_widen(const void *source, int is_signed, int16_t zero, int16_t *target, size_t count) {
+    if (is_signed) {
+        widen_s8(source, zero, target, count);
+    } else {
+        widen_u8(source, zero, target, count);
+    }
+}
+
+WIDE_CLONES static void accumulate_u8(
+    const uint8_t *source, int16_t zero, const int16_t *weights, int32_t *sums, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        sums[i] = (int32_t)((uint32_t)sums[i] + (uint32_t)((int16_t)(source[i] - zero) * weights[i]));
+}
+
+WIDE_CLONES static void accumulate_s8(
+    const int8_t *source, int16_t zero, const int16_t *weights, int32_t *sums, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        sums[i] = (int32_t)((uint32_t)sums[i] + (uint32_t)((int16_t)(source[i] - zero) * weights[i]));
+}
+
+void cintegers_accumulate(
+    const void *source, int is_signed, int16_t zero, const int16_t *weights, int32_t *sums, size_t count) {
+    if (is_signed) {
+        accumulate_s8(source, zero, weights, sums, count);
+    } else {
+        accumulate_u8(source, zero, weights, sums, count);
+    }
+}
+
+WIDE_CLONES void cintegers_requantize(
+    const int32_t *sums, const int32_t *bias, const float *scales, float low, float high, int32_t zero, uint8_t *target,
+    size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        float value = (float)(int32_t)((uint32_t)sums[i] + (uint32_t)bias[i]) * scales[i];
+        value = value > low ? value : low;
+        value = value < high ? value : high;
+        // Adding 1.5 * 2^23 rounds to nearest even and leaves the integer in the low bits.
+        float shifted = value + 12582912.0f;
+        uint32_t bits;
+        memcpy(&bits, &shifted, sizeof bits);
+        target[i] = (uint8_t)(bits - 0x4B400000u + (uint32_t)zero);
+    }
+}

@@ -1,13 +1,14 @@
-"""Cast between all pairs of element types against NumPy and ml_dtypes, and texts against their documented forms."""
+"""Cast between all pairs of element types against NumPy and ml_dtypes, texts against their documented forms, and networks with
+constant weights of other types than float32 against onnx's reference."""
 
-import itertools
 import unittest
 
 import ml_dtypes
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from support import each, folder, graft
+from onnx.reference import ReferenceEvaluator
+from support import each, folder, graft, relative
 
 TYPES = [
     "float", "float16", "bfloat16", "double", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool",
@@ -117,3 +118,51 @@ class Texts(unittest.TestCase):
         np.testing.assert_array_equal(found["back"], numbers)
         self.assertTrue(found["same"].all(), [w for w, s in zip(wanted, found["same"]) if not s])
         self.assertEqual(found["integers"].tolist(), [-7, 9223372036854775807, 12, 3])
+
+
+def network(kind, op):
+    """One operator with constant weights, and an activation that may be fused into it."""
+    rng = np.random.default_rng(5)
+
+    def numbers(*shape):
+        return rng.normal(0, 1, shape).astype(kind)
+
+    if op in ("Conv", "ConvTranspose"):
+        x, weights, attributes = numbers(2, 6, 9, 8), [numbers(6, 3, 3, 2), numbers(6)], {"group": 2, "pads": [1, 0, 1, 1], "strides": [2, 1]}
+    elif op == "Gemm":
+        x, weights, attributes = numbers(3, 8), [numbers(5, 8), numbers(5)], {"transB": 1}
+    else:
+        x, weights, attributes = numbers(4, 3, 8), [numbers(8, 5)], {}
+    code = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+    if op == "ConvTranspose":  # the reference has no groups here
+        weights[1] = numbers(3)
+        del attributes["group"]
+    names = [f"w{i}" for i in range(len(weights))]
+    nodes = [helper.make_node(op, ["x", *names], ["m"], **attributes), helper.make_node("LeakyRelu", ["m"], ["y"], alpha=0.25)]
+    graph = helper.make_graph(
+        nodes, op, [helper.make_tensor_value_info("x", code, x.shape)], [helper.make_tensor_value_info("y", code, None)],
+        [numpy_helper.from_array(w, n) for w, n in zip(weights, names)])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), x
+
+
+@each("operator", [(kind, op) for kind in (np.float16, np.float64) for op in ("Conv", "ConvTranspose", "Gemm", "MatMul")],
+      name=lambda v: f"{v[1]}_{v[0].__name__}")
+class Networks(unittest.TestCase):
+    def check_operator(self, entry):
+        kind, op = entry
+        model, x = network(kind, op)
+        with folder() as place:
+            onnx.save(model, place / "model.onnx")
+            np.savez(place / "in.npz", x=x)
+            graft("run", place / "model.onnx", "--inputs", place / "in.npz", "--outputs", place / "out.npz", "--repeat", "1")
+            found = np.load(place / "out.npz")["y"]
+        # The reference in float64, rounded once at the end.
+        wide = onnx.ModelProto()
+        wide.CopyFrom(model)
+        for item in wide.graph.initializer:
+            item.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(item).astype(np.float64), item.name))
+        for port in list(wide.graph.input) + list(wide.graph.output):
+            port.type.tensor_type.elem_type = TensorProto.DOUBLE
+        expected = ReferenceEvaluator(wide).run(None, {"x": x.astype(np.float64)})[0]
+        self.assertEqual(found.dtype, kind)
+        self.assertLess(relative(found, expected), {np.float16: 1e-3, np.float64: 1e-14}[kind])

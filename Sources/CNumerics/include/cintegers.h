@@ -12,3 +12,15 @@
 void cintegers_multiply(
     const int16_t *a, size_t a_stride, size_t rows, const int16_t *b, size_t pairs, size_t panels, int32_t *sums,
     size_t sum_stride);
+
+// target[i] = source[i] - zero, for bytes that are signed or not.
+void cintegers_widen(const void *source, int is_signed, int16_t zero, int16_t *target, size_t count);
+
+// sums[i] += (source[i] - zero) * weights[i], for bytes that are signed or not.
+void cintegers_accumulate(
+    const void *source, int is_signed, int16_t zero, const int16_t *weights, int32_t *sums, size_t count);
+
+// The low byte of zero + round((sums[i] + bias[i]) * scales[i]), the rounded number held within low and high.
+void cintegers_requantize(
+    const int32_t *sums, const int32_t *bias, const float *scales, float low, float high, int32_t zero, uint8_t *target,
+    size_t count);

@@ -1,7 +1,7 @@
 import GraftCore
 import GraftIR
 
-/// Cast, CastLike and BitCast.
+/// Cast and CastLike.
 enum CastKernels: KernelFamily {
     static var definitions: [KernelDefinition] {
         [
@@ -21,7 +21,6 @@ enum CastKernels: KernelFamily {
                     guard let type = try context.value(1).elementType else { throw KernelFailure("not a tensor") }
                     try cast(context, settings.to(type))
                 }),
-            .function("BitCast", prepare: { try target($0) }, run: { try bitCast($1, $0) }),
         ]
     }
 
@@ -54,14 +53,6 @@ enum CastKernels: KernelFamily {
         } else {
             context.set(0, try cast(context, x, to: settings.type))
         }
-    }
-
-    private static func bitCast(_ context: KernelContext, _ type: ElementType) throws {
-        let x = try context.plain(0)
-        guard type.bitWidth == x.elementType.bitWidth else {
-            throw KernelFailure("\(x.elementType.name) and \(type.name) differ in width")
-        }
-        context.set(0, RuntimeTensor(type, x.shape, buffer: x.buffer, offset: x.offset))
     }
 
     static func cast(_ context: KernelContext, _ x: RuntimeTensor, to type: ElementType) throws -> RuntimeTensor {

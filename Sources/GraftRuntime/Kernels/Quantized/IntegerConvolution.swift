@@ -1,3 +1,4 @@
+import CNumerics
 import GraftCore
 import GraftIR
 
@@ -84,16 +85,15 @@ final class IntegerConvolutionKernel: Kernel {
             for index in 0..<channels { bias[index] = b.typed(Int32.self)[index] }
         }
         let y = try context.output(0, type, shape.target, layout: .channelsLast)
-        let (target, rounded) = (y.typed(T.self), Requantizer(zeroPoint: try context.zeroPoint(7), T.self))
+        let (target, rounded) = (y.typed(UInt8.self), Requantizer(zeroPoint: try context.zeroPoint(7), T.self))
         try scales.withUnsafeBufferPointer { scales in
             try bias.withUnsafeBufferPointer { bias in
                 let (scales, bias) = (scales, bias)
                 try convolve(x, zeroX, weights, shape) { row, columns, sums in
-                    let to = target + row * channels
-                    for column in columns {
-                        let sum = sums[column - columns.lowerBound] &+ bias[column]
-                        to[column] = T(truncatingIfNeeded: rounded(Float(sum) * scales[column]))
-                    }
+                    let first = columns.lowerBound
+                    cintegers_requantize(
+                        sums, bias.baseAddress! + first, scales.baseAddress! + first, rounded.low, rounded.high,
+                        rounded.zeroPoint, target + row * channels + first, columns.count)
                 }
             }
         }
@@ -161,6 +161,7 @@ final class IntegerConvolutionKernel: Kernel {
         let walk = WindowTaps(shape)
         let source = x.typed(T.self)
         let zero = Int16(truncatingIfNeeded: zeroPoint)
+        let isSigned: Int32 = T.isSigned ? 1 : 0
         let inputs = shape.source[1]
         let rows = walk.rows
         switch weights {
@@ -174,11 +175,9 @@ final class IntegerConvolutionKernel: Kernel {
                         sums.update(repeating: 0, count: inputs)
                         walk.forEachTap(row) { tap, point in
                             guard point >= 0 else { return }
-                            let from = source + point * inputs
-                            let by = filter.baseAddress! + tap * inputs
-                            for channel in 0..<inputs {
-                                sums[channel] &+= Int32(Int16(from[channel]) &- zero) &* Int32(by[channel])
-                            }
+                            cintegers_accumulate(
+                                source + point * inputs, isSigned, zero, filter.baseAddress! + tap * inputs, sums,
+                                inputs)
                         }
                         finish(row, 0..<inputs, sums)
                     }
@@ -192,14 +191,14 @@ final class IntegerConvolutionKernel: Kernel {
                 columns.multiply(rows: rows) { some, target in
                     for row in some {
                         let to = target + (row - some.lowerBound) * length
-                        walk.forEachTap(row) { tap, point in
+                        walk.forEachRun(row, joinsTaps: depth == inputs) { tap, point, count in
                             let place = to + tap * depth
-                            guard point >= 0 else {
-                                place.update(repeating: 0, count: depth)
-                                return
+                            if point < 0 {
+                                place.update(repeating: 0, count: count * depth)
+                            } else {
+                                cintegers_widen(
+                                    source + (point * inputs + group * depth), isSigned, zero, place, count * depth)
                             }
-                            let from = source + (point * inputs + group * depth)
-                            for channel in 0..<depth { place[channel] = Int16(from[channel]) &- zero }
                         }
                         for index in columns.depth..<length { to[index] = 0 }
                     }

@@ -1,3 +1,4 @@
+import CNumerics
 import GraftCore
 import GraftIR
 
@@ -66,6 +67,12 @@ final class IntegerMatMulKernel: Kernel {
     }
 
     private func runQuantized(_ context: KernelContext) throws {
+        if SmallFloatMatMul.applies(
+            try context.input(0).elementType, try context.input(3).elementType, try context.input(7).elementType)
+        {
+            try SmallFloatMatMul.run(context)
+            return
+        }
         let problem = try problem(context.plain(0), context.plain(3))
         let scaleY = try context.scale(6)
         let scalesA = try problem.rowValues(context.numbers(1))
@@ -206,7 +213,7 @@ final class IntegerMatMulKernel: Kernel {
                         let to = target + (row - rows.lowerBound) * length
                         let line = from + row * stepM
                         if stepK == 1 {
-                            for i in 0..<k { to[i] = Int16(line[i]) &- zero }
+                            cintegers_widen(line, T.isSigned ? 1 : 0, zero, to, k)
                         } else {
                             for i in 0..<k { to[i] = Int16(line[i * stepK]) &- zero }
                         }

@@ -142,8 +142,9 @@ extension Int8: QuantizedByte {}
 struct Requantizer {
     /// What is added to the rounded number.
     let zeroPoint: Int32
-    private let low: Float
-    private let high: Float
+    /// What numbers are held within before they are rounded.
+    let low: Float
+    let high: Float
 
     /// For integers from `lowest` to `highest`, which are less than 2^21 apart from the zero point.
     init(zeroPoint: Int32, lowest: Int32, highest: Int32) {

@@ -11,8 +11,8 @@ enum QuantizedElementwiseKernels: KernelFamily {
 
     static var definitions: [KernelDefinition] {
         [
-            .function("QLinearAdd", domain: domain) { try binary($0) { $0 + $1 } },
-            .function("QLinearMul", domain: domain) { try binary($0) { $0 * $1 } },
+            .function("QLinearAdd", domain: domain) { try binary($0, isProduct: false) },
+            .function("QLinearMul", domain: domain) { try binary($0, isProduct: true) },
             .function("QLinearSigmoid", domain: domain) { try unary($0) { 1 / (1 + expf(-$0)) } },
             .function(
                 "QLinearLeakyRelu", domain: domain, prepare: { $0.attributes.float("alpha") ?? 0.01 },
@@ -42,28 +42,40 @@ enum QuantizedElementwiseKernels: KernelFamily {
                 x, context.byteScale(1, 2), context.byteScale(3, 4), x.elementType, function))
     }
 
-    /// `f(A, B)` of the inputs A and B, each with scale and zero point, and the scale and zero point of the result.
-    @inline(__always)
-    private static func binary(_ context: KernelContext, _ function: (Float, Float) -> Float) throws {
-        let type = try context.input(0).elementType
-        let numbersA = try context.byteScale(1, 2).numbers(type)
-        let numbersB = try context.byteScale(4, 5).numbers(try context.input(3).elementType)
-        let result = try context.byteScale(6, 7)
+    /// The sum or product of the inputs A and B, each with scale and zero point, and the scale and zero point of the
+    /// result.
+    private static func binary(_ context: KernelContext, isProduct: Bool) throws {
+        switch try context.input(0).elementType {
+        case .uint8: try binary(UInt8.self, .uint8, context, isProduct: isProduct)
+        case .int8: try binary(Int8.self, .int8, context, isProduct: isProduct)
+        case let type: throw KernelFailure("elements of type \(type.name)")
+        }
+    }
+
+    private static func binary<T: QuantizedByte>(
+        _ byte: T.Type, _ type: ElementType, _ context: KernelContext, isProduct: Bool
+    ) throws {
+        guard try context.input(3).elementType == type else { throw KernelFailure("operands of different types") }
+        let (left, right, result) = (
+            try context.byteScale(1, 2), try context.byteScale(4, 5), try context.byteScale(6, 7)
+        )
         let (tensors, walk) = try context.broadcast([0, 3])
         let y = try context.output(0, type, walk.shape, layout: walk.layout)
-        let (a, b) = (UnsafePointer(tensors[0].typed(UInt8.self)), UnsafePointer(tensors[1].typed(UInt8.self)))
-        let target = y.typed(UInt8.self)
-        let rounded =
-            type == .uint8
-            ? Requantizer(zeroPoint: result.zeroPoint, UInt8.self)
-            : Requantizer(zeroPoint: result.zeroPoint, Int8.self)
-        let scale = result.scale
-        numbersA.withUnsafeBufferPointer { numbersA in
-            numbersB.withUnsafeBufferPointer { numbersB in
-                let (left, right) = (numbersA, numbersB)
-                combine(walk, a, b, target) {
-                    UInt8(truncatingIfNeeded: rounded(function(left[Int($0)], right[Int($1)]) / scale))
-                }
+        let (a, b) = (UnsafePointer(tensors[0].typed(T.self)), UnsafePointer(tensors[1].typed(T.self)))
+        let target = y.typed(T.self)
+        let rounded = Requantizer(zeroPoint: result.zeroPoint, T.self)
+        let (zeroA, zeroB) = (left.zeroPoint, right.zeroPoint)
+        if isProduct {
+            let scale = left.scale * right.scale / result.scale
+            combine(walk, a, b, target) {
+                T(truncatingIfNeeded: rounded(Float((Int32($0) &- zeroA) &* (Int32($1) &- zeroB)) * scale))
+            }
+        } else {
+            let (scaleA, scaleB) = (left.scale / result.scale, right.scale / result.scale)
+            combine(walk, a, b, target) {
+                T(
+                    truncatingIfNeeded: rounded(
+                        Float(Int32($0) &- zeroA) * scaleA + Float(Int32($1) &- zeroB) * scaleB))
             }
         }
     }

@@ -22,6 +22,35 @@ struct WindowTaps {
         rows = images * points
     }
 
+    /// Calls `body` for runs of taps of a window whose points lie together: the first tap, the first point, -1 outside
+    /// the input, and how many there are.
+    ///
+    /// - Parameter joinsTaps: whether neighbouring points may make one run.
+    @inline(__always)
+    func forEachRun(_ row: Int, joinsTaps: Bool, _ body: (_ tap: Int, _ point: Int, _ count: Int) -> Void) {
+        guard joinsTaps, rank == 2, window.dilations[1] == 1 else {
+            forEachTap(row) { tap, point in body(tap, point, 1) }
+            return
+        }
+        let (height, width, across) = (window.input[0], window.input[1], window.kernel[1])
+        let position = row % points
+        let image = row / points * inputPoints
+        let top = position / window.output[1] * window.strides[0] - window.begin[0]
+        let left = position % window.output[1] * window.strides[1] - window.begin[1]
+        let first = min(across, max(0, -left))
+        let last = max(first, min(across, width - left))
+        for row in 0..<window.kernel[0] {
+            let (y, tap) = (top + row * window.dilations[0], row * across)
+            guard y >= 0, y < height else {
+                body(tap, -1, across)
+                continue
+            }
+            if first > 0 { body(tap, -1, first) }
+            if last > first { body(tap + first, image + y * width + left + first, last - first) }
+            if last < across { body(tap + last, -1, across - last) }
+        }
+    }
+
     /// Calls `body` for each tap of a window with the number of the point under it in the whole input; -1 outside.
     @inline(__always)
     func forEachTap(_ row: Int, _ body: (_ tap: Int, _ point: Int) -> Void) {
