@@ -218,11 +218,18 @@ extension HeadFinder {
         if tail.contains(where: { !table.parameters(of: $0).isEmpty }) { score -= 0.3 }
         // The last convolution of a body without a classifier reads several positions, or is followed by a smooth or
         // bounded activation, as MobileNet's; one that scores classes is at most followed by a ReLU.
-        if case .convolution(let kernel) = form, activation == nil || activation == tail.first, let first = tail.first,
-            graph[first].op.type != "Relu" || kernel.contains(where: { $0 != 1 }),
-            LayerKind.of(graph[first].op) == .activation, tail.count > 1
+        if case .convolution(let kernel) = form, tail.count > 1, let first = tail.first,
+            activation == nil || activation == first
         {
-            score -= 0.4
+            let isActivated =
+                switch graph[first].op.type {
+                case "Relu": kernel.contains { $0 != 1 }
+                case "Softmax", "LogSoftmax": false
+                // A sigmoid that the scores are multiplied by, as in Swish, is a part of the body.
+                case "Sigmoid", "HardSigmoid": graph[logits].uses.count > 1
+                default: LayerKind.of(graph[first].op) == .activation
+                }
+            if isActivated { score -= 0.4 }
         }
         let name = operation.label(in: graph)
         var words = "\(operation.op) \(name): "
