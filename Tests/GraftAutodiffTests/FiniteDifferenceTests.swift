@@ -153,27 +153,32 @@ import Testing
     ]
 
     /// The places keep away from the elements, where the slope by the place jumps.
-    static let samplings: [Case] =
-        ["zeros", "border", "reflection"].flatMap { padding in
-            ["linear", "cubic"].flatMap { mode in
-                [(0.3, 0.42), padding == "reflection" ? (1.4, 1.5) : (1.1, 1.2)].map { (bounds: (Float, Float)) in
-                    Case(
-                        "GridSample", "\(mode), \(padding), from \(bounds.0)",
-                        [normal(2, 3, 4, 4), .between(bounds.0, bounds.1, [2, 3, 2, 2])],
-                        ["mode": .string(mode), "padding_mode": .string(padding)], opset: 20)
-                }
-            } + [
-                Case(
-                    "GridSample", "nearest, \(padding)",
-                    [normal(1, 2, 4, 5), .constant(Tensor([Float]([0.31, -0.2, 1.9, -0.7]), shape: [1, 1, 2, 2]))],
-                    ["mode": .string("nearest"), "padding_mode": .string(padding)], opset: 20)
-            ]
-        } + [
+    static let samplings: [Case] = {
+        var cases: [Case] = [
             Case(
                 "GridSample", "aligned", [normal(1, 2, 4, 4), .between(0.4, 0.5, [1, 2, 2, 2])],
                 ["align_corners": .int(1), "mode": .string("bilinear")], opset: 16),
             Case("GridSample", "volumes", [normal(1, 2, 4, 4, 4), .between(0.3, 0.42, [1, 2, 2, 2, 3])], opset: 22),
         ]
+        for padding in ["zeros", "border", "reflection"] {
+            let outside: (Float, Float) = padding == "reflection" ? (1.4, 1.5) : (1.1, 1.2)
+            for mode in ["linear", "cubic"] {
+                for (low, high) in [(0.3, 0.42), outside] {
+                    cases.append(
+                        Case(
+                            "GridSample", "\(mode), \(padding), from \(low)",
+                            [normal(2, 3, 4, 4), .between(low, high, [2, 3, 2, 2])],
+                            ["mode": .string(mode), "padding_mode": .string(padding)], opset: 20))
+                }
+            }
+            let places = Tensor([Float]([0.31, -0.2, 1.9, -0.7]), shape: [1, 1, 2, 2])
+            cases.append(
+                Case(
+                    "GridSample", "nearest, \(padding)", [normal(1, 2, 4, 5), .constant(places)],
+                    ["mode": .string("nearest"), "padding_mode": .string(padding)], opset: 20))
+        }
+        return cases
+    }()
 
     static let elements: [Case] = [
         Case("HardSwish", [.between(-4, 4, [13])]), Case("LeakyRelu", [normal(12)], ["alpha": .float(0.2)]),
