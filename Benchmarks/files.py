@@ -43,7 +43,7 @@ def main():
             target = str(pathlib.Path(folder) / "out.onnx")
             commands = {
                 "graft inspect": [GRAFT, "inspect", model],
-                "graft rewrite": [GRAFT, "convert", model, target, "--no-check", "--force"],
+                "graft rewrite": [GRAFT, "convert", model, target, "--no-verify"],
                 "copy and sync": [sys.executable, "-c", COPY, model, target],
                 **{name: [sys.executable, "-c", code, model, target] for name, code in PYTHON.items()},
             }

@@ -71,7 +71,8 @@ enum NonMaxSuppressionKernels: KernelFamily {
                 nonisolated(unsafe) let chosen = chosen
                 Parallel.forEachRange(batch * classes, grain: max(1, 4096 / count)) { range in
                     for index in range {
-                        let own = UnsafeBufferPointer(rebasing: corners[index / classes * count..<(index / classes + 1) * count])
+                        let first = index / classes * count
+                        let own = UnsafeBufferPointer(rebasing: corners[first..<first + count])
                         chosen[index] = select(all + index * count, own, limit: limit, overlap: overlap, least: least)
                     }
                 }

@@ -97,7 +97,9 @@ enum RegionPoolingKernels: KernelFamily {
             func points(_ extent: T) throws -> Int {
                 if settings.ratio > 0 { return settings.ratio }
                 let count = extent.rounded(.up)
-                guard count <= T(gridLimit) else { throw KernelFailure("the region \(index) is too large or no number") }
+                guard count <= T(gridLimit) else {
+                    throw KernelFailure("the region \(index) is too large or no number")
+                }
                 return max(0, Int(count))
             }
             bins.append(
