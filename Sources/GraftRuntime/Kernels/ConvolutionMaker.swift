@@ -104,9 +104,10 @@ struct ConvolutionMaker {
     /// scale, where the direct algorithm has 2.5e-7.
     private var suitsWinograd: Bool {
         let window = shape.window
-        return isConstant && type == .float32 && shape.weights.count == 4 && window.kernel == [3, 3]
-            && window.strides == [1, 1] && window.dilations == [1, 1] && shape.weights[0] >= 32 && shape.weights[1] >= 32
-            && shape.weights[0] * shape.weights[1] <= 1 << 17 && window.output[0] >= 7 && window.output[1] >= 7
+        let isPlain = window.kernel == [3, 3] && window.strides == [1, 1] && window.dilations == [1, 1]
+        return isPlain && isConstant && type == .float32 && shape.weights.count == 4
+            && shape.weights[0] >= 32 && shape.weights[1] >= 32 && shape.weights[0] * shape.weights[1] <= 1 << 17
+            && window.output[0] >= 7 && window.output[1] >= 7
     }
 
     /// A primitive between tensors with their channels last.
