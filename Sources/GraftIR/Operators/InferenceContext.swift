@@ -32,6 +32,23 @@ public struct InferenceContext {
         outputContents = Array(repeating: nil, count: node.outputs.count)
     }
 
+    /// What a rule sees of a node that belongs to no graph; for plans.
+    ///
+    /// - Parameters:
+    ///   - given: which inputs are given.
+    ///   - wanted: which outputs are wanted.
+    package init(
+        name: String, op: OperatorName, attributes: Attributes, given: [Bool], wanted: [Bool], opset: Int,
+        inputTypes: [ValueType?], inputContents: [KnownContent?]
+    ) {
+        self.init(
+            node: Node(
+                name: name, op: op, inputs: given.enumerated().map { $1 ? ValueID($0) : nil },
+                outputs: wanted.enumerated().map { $1 ? ValueID(given.count + $0) : nil }, attributes: attributes,
+                docString: "", metadata: Metadata(), carried: .nothing),
+            opset: opset, inputTypes: inputTypes, inputContents: inputContents)
+    }
+
     /// The settings of the node.
     public var attributes: Attributes { node.attributes }
     /// The element type of an input, where known.

@@ -38,6 +38,7 @@ package enum KernelRegistry {
             FlexAttentionKernels.self,
             FloatClassKernels.self,
             FourierKernels.self,
+            FusedAttentionKernels.self,
             GatedActivationKernels.self,
             GatherElementsKernels.self,
             GatherGradientKernels.self,

@@ -9,6 +9,8 @@ struct Planner {
     let options: PlanOptions
     /// What is known of the values that the graph captures from the one around it.
     private let captured: [ValueID: PlanCapture]
+    /// Whether the graph is a body, whose inputs are not checked against their declared types.
+    private let isBody: Bool
     var graph = PlanGraph()
     private(set) var inputs: [Plan.Port] = []
     private(set) var outputs: [Plan.Port] = []
@@ -19,14 +21,18 @@ struct Planner {
 
     /// The passes, in order; a new file in `Fusion/` adds its line here.
     static var passes: [any PlanPass.Type] {
-        [FoldPadding.self, FoldChannelScale.self, RecognizeActivations.self, FuseEpilogues.self, ChooseLayouts.self]
+        [
+            FoldPadding.self, FoldChannelScale.self, RecognizeActivations.self, RecognizeTanhGelu.self,
+            RecognizeNormalizations.self, RecognizeAttention.self, FuseEpilogues.self, ChooseLayouts.self,
+        ]
     }
 
-    init(_ graph: Graph, scope: PlanScope, options: PlanOptions, captured: [ValueID: PlanCapture] = [:]) {
+    init(_ graph: Graph, scope: PlanScope, options: PlanOptions, captured: [ValueID: PlanCapture]? = nil) {
         source = graph
         self.scope = scope
         self.options = options
-        self.captured = captured
+        self.captured = captured ?? [:]
+        isBody = captured != nil
     }
 
     mutating func build() throws {
@@ -52,7 +58,11 @@ struct Planner {
         graph.refresh()
         if options.optimizes {
             try foldConstants()
-            while try inlineKnownBranches() { try foldConstants() }
+            repeat {
+                if try FoldShapes.apply(to: &graph, inputs: isBody ? [] : inputs) { try foldConstants() }
+                guard try inlineKnownBranches() else { break }
+                try foldConstants()
+            } while true
             for pass in Self.passes {
                 try pass.apply(to: &graph, options: options)
                 graph.refresh()

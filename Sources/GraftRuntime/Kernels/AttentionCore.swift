@@ -48,6 +48,7 @@ final class AttentionCore {
         capture(.product, p, batch, first, count, scores)
         if p.softcap > 0 { try cap(scores, p.queryHeads * count * p.keys, p.softcap, context) }
         capture(.capped, p, batch, first, count, scores)
+        for addend in p.addends { add(addend, p, batch, first, count, scores) }
         var hasDead = false
         if !p.bias.isEmpty {
             hasDead = addBias(p, batch, first, count, scores, &dead)
@@ -162,6 +163,19 @@ final class AttentionCore {
             }
         }
         return dead.prefix(p.queryHeads * count).contains(true)
+    }
+
+    private func add(
+        _ addend: ScoreAddend, _ p: AttentionProblem, _ batch: Int, _ first: Int, _ count: Int,
+        _ scores: UnsafeMutablePointer<Float>
+    ) {
+        Parallel.forEachRange(p.queryHeads * count, grain: max(1, 16384 / p.keys)) { range in
+            for row in range {
+                addend.add(
+                    to: scores + row * p.keys, batch: batch, head: row / count, query: first + row % count,
+                    keys: p.keys)
+            }
+        }
     }
 
     private func clear(_ p: AttentionProblem, _ count: Int, _ scores: UnsafeMutablePointer<Float>, _ dead: [Bool]) {

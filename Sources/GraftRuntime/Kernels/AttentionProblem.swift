@@ -49,6 +49,8 @@ struct AttentionProblem {
     var bias = AttentionBias()
     /// Where scores are copied to, a tensor of shape (batch, heads, queries, keys), and at which stage.
     var capture: (target: RuntimeTensor, stage: Stage)?
+    /// Added to the scores as they are, also where they are infinite or not a number.
+    var addends: [ScoreAddend] = []
 
     /// How far scores are when they are given out.
     enum Stage: Int {
@@ -56,6 +58,36 @@ struct AttentionProblem {
         case capped = 1
         case biased = 2
         case weights = 3
+    }
+}
+
+/// Numbers that are added to scores, broadcast to (batch, heads, queries, keys).
+struct ScoreAddend {
+    private let tensor: RuntimeTensor
+    private let strides: [Int]
+
+    /// - Throws: ``KernelFailure`` where the tensor does not broadcast to the scores.
+    init(_ tensor: RuntimeTensor, _ scores: [Int]) throws {
+        guard tensor.rank <= 4, try Broadcast.shape([tensor.shape, scores]) == scores else {
+            throw KernelFailure("a mask of shape \(tensor.shape) does not fit scores of shape \(scores)")
+        }
+        self.tensor = tensor
+        let own = tensor.strides
+        let missing = 4 - tensor.rank
+        strides = (0..<4).map { $0 < missing || tensor.shape[$0 - missing] == 1 ? 0 : own[$0 - missing] }
+    }
+
+    /// Adds to the scores of one query.
+    @inline(__always) func add(
+        to scores: UnsafeMutablePointer<Float>, batch: Int, head: Int, query: Int, keys: Int
+    ) {
+        let from = tensor.floats + (batch * strides[0] + head * strides[1] + query * strides[2])
+        if strides[3] == 0 {
+            let number = from[0]
+            for key in 0..<keys { scores[key] += number }
+        } else {
+            for key in 0..<keys { scores[key] += from[key] }
+        }
     }
 }
 

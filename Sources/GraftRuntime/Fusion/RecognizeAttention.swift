@@ -1,0 +1,135 @@
+import GraftCore
+import GraftIR
+
+/// Attention that exporters write as products, a softmax and what lies between them becomes one node.
+///
+/// Given: `Softmax(scale Q K' + masks) V` with Q, K and V of rank 3 or 4, the scale at the scores, at Q, at K or at both.
+/// Result: FusedAttention, which also does the Transposes that bring heads in front of rows and back.
+enum RecognizeAttention: PlanPass {
+    static func apply(to graph: inout PlanGraph, options: PlanOptions) throws {
+        for index in graph.nodes.indices {
+            guard let softmax = graph.nodes[index], softmax.op.isONNX("Softmax"),
+                let match = match(softmax, graph)
+            else { continue }
+            replace(match, &graph)
+            graph.refresh()
+        }
+    }
+
+    /// The parts of an attention.
+    private struct Match {
+        var rank: Int
+        var scale: Float
+        var q: Int
+        var k: Int
+        /// Whether the keys have their rows in front of the heads.
+        var isKeyRows: Bool
+        var v: Int
+        var masks: [Int]
+        /// The product with the values.
+        var last: Int
+    }
+
+    private static func match(_ softmax: PlanNode, _ graph: PlanGraph) -> Match? {
+        guard let scores = softmax.inputs.first ?? nil, let weights = softmax.outputs.first ?? nil,
+            let reader = graph.onlyReader(of: weights), let outer = graph.nodes[reader.node], outer.op.isONNX("MatMul"),
+            reader.input == 0, let v = outer.inputs[1], let rank = rank(v, graph), rank == 3 || rank == 4
+        else { return nil }
+        let axis = softmax.attributes.int("axis") ?? (softmax.opset < 13 ? 1 : -1)
+        guard axis == -1 || axis == rank - 1, self.rank(scores, graph) == rank else { return nil }
+        var masks: [Int] = []
+        var scale: Float = 1
+        var slot = scores
+        while let add = graph.soleWriter(slot, "Add").flatMap({ graph.nodes[$0] }), masks.count < 2 {
+            // The scores are the operand that leads to a product.
+            guard
+                let (mask, next) = graph.operandPairs(add).first(where: { leadsToProduct($0.second, graph) }),
+                let size = self.rank(mask, graph), (1...rank).contains(size)
+            else { return nil }
+            masks.append(mask)
+            slot = next
+        }
+        slot = unscaled(slot, rank, &scale, graph)
+        guard let product = graph.soleWriter(slot, "MatMul").flatMap({ graph.nodes[$0] }), product.inputs.count == 2,
+            var q = product.inputs[0], var k = product.inputs[1]
+        else { return nil }
+        q = unscaled(q, rank, &scale, graph)
+        k = unscaled(k, rank, &scale, graph)
+        guard let transpose = graph.maker(k, "Transpose")?.node, let perm = transpose.attributes.ints("perm"),
+            let source = transpose.inputs.first ?? nil
+        else { return nil }
+        let isKeyRows = perm == [0, 2, 3, 1]
+        guard isKeyRows || perm == Array(0..<(rank - 2)) + [rank - 1, rank - 2] else { return nil }
+        k = isKeyRows ? source : unscaled(source, rank, &scale, graph)
+        guard self.rank(q, graph) == rank, self.rank(k, graph) == rank, graph.lastExtents(q, 1) != nil else {
+            return nil
+        }
+        return Match(
+            rank: rank, scale: scale, q: q, k: k, isKeyRows: isKeyRows, v: v, masks: masks, last: reader.node)
+    }
+
+    /// The rank of a value that is known to hold 32-bit floating-point numbers.
+    private static func rank(_ slot: Int, _ graph: PlanGraph) -> Int? {
+        if let constant = graph.constants[slot] {
+            return constant.elementType == .float32 ? constant.shape?.count : nil
+        }
+        guard let type = graph.types[slot], type.elementType == .float32 else { return nil }
+        return type.shape?.rank
+    }
+
+    /// Whether a value is a product, scaled or not, with at most some masks added to it.
+    private static func leadsToProduct(_ slot: Int, masks: Int = 1, _ graph: PlanGraph) -> Bool {
+        var scale: Float = 1
+        let source = unscaled(slot, 4, &scale, graph)
+        if graph.soleWriter(source, "MatMul") != nil { return true }
+        guard source == slot, masks > 0, let add = graph.soleWriter(slot, "Add").flatMap({ graph.nodes[$0] }) else {
+            return false
+        }
+        return graph.operandPairs(add).contains { leadsToProduct($0.second, masks: masks - 1, graph) }
+    }
+
+    /// The value behind products with single numbers, which go into the scale.
+    private static func unscaled(_ slot: Int, _ rank: Int, _ scale: inout Float, _ graph: PlanGraph) -> Int {
+        var slot = slot
+        search: while graph.onlyReader(of: slot) != nil, let (_, node) = graph.maker(slot, "Mul", "Div"),
+            node.opset >= 7
+        {
+            for (source, number) in graph.operandPairs(node) {
+                guard let factor = graph.factor(number, rank: rank), factor.isFinite, factor > 0 else { continue }
+                scale = node.op.isONNX("Mul") ? scale * factor : scale / factor
+                slot = source
+                continue search
+            }
+            break
+        }
+        return slot
+    }
+
+    private static func replace(_ match: Match, _ graph: inout PlanGraph) {
+        guard let node = graph.nodes[match.last], var output = node.outputs.first ?? nil else { return }
+        /// The source of a Transpose that brings heads in front of rows.
+        func rows(_ slot: Int) -> (Int, Bool) {
+            guard match.rank == 4, let index = graph.soleWriter(slot, "Transpose"),
+                graph.nodes[index]?.attributes.ints("perm") == [0, 2, 1, 3],
+                let source = graph.nodes[index]?.inputs.first
+            else { return (slot, false) }
+            return (source ?? slot, source != nil)
+        }
+        let (q, isQueryRows) = rows(match.q)
+        let (k, isKeyRows) = match.isKeyRows ? (match.k, true) : rows(match.k)
+        let (v, isValueRows) = rows(match.v)
+        var last = match.last
+        var isResultRows = false
+        if match.rank == 4, let reader = graph.onlyReader(of: output), let next = graph.nodes[reader.node],
+            next.op.isONNX("Transpose"), next.attributes.ints("perm") == [0, 2, 1, 3],
+            let result = next.outputs.first ?? nil
+        {
+            (last, output, isResultRows) = (reader.node, result, true)
+        }
+        let order = [isQueryRows, isKeyRows, isValueRows, isResultRows].map { $0 ? Int64(1) : 0 }
+        graph.nodes[last] = PlanNode(
+            name: node.name, op: OperatorName("FusedAttention", domain: graftDomain), opset: 1,
+            attributes: ["scale": .float(match.scale), "rows_first": .ints(order)],
+            inputs: [q, k, v] + match.masks, outputs: [output])
+    }
+}
