@@ -7,6 +7,7 @@ import GraftIR
 /// Result: FusedAttention, which also does the Transposes that bring heads in front of rows and back.
 enum RecognizeAttention: PlanPass {
     static func apply(to graph: inout PlanGraph, options: PlanOptions) throws {
+        for index in graph.nodes.indices { try moveTransposeBehind(index, &graph) }
         for index in graph.nodes.indices {
             guard let softmax = graph.nodes[index], softmax.op.isONNX("Softmax"),
                 let match = match(softmax, graph)
@@ -59,7 +60,7 @@ enum RecognizeAttention: PlanPass {
             let source = transpose.inputs.first ?? nil
         else { return nil }
         let isKeyRows = perm == [0, 2, 3, 1]
-        guard isKeyRows || perm == Array(0..<(rank - 2)) + [rank - 1, rank - 2] else { return nil }
+        guard isKeyRows || perm == lastTwoSwapped(rank) else { return nil }
         k = isKeyRows ? source : unscaled(source, rank, &scale, graph)
         guard self.rank(q, graph) == rank, self.rank(k, graph) == rank, graph.lastExtents(q, 1) != nil else {
             return nil
@@ -104,6 +105,35 @@ enum RecognizeAttention: PlanPass {
         }
         return slot
     }
+
+    /// Where stacked matrices are transposed and then only the axes in front of them regrouped, as for keys, does it the
+    /// other way round, so that the Transpose stands before the product.
+    private static func moveTransposeBehind(_ index: Int, _ graph: inout PlanGraph) throws {
+        guard let reshape = graph.nodes[index], reshape.op.isONNX("Reshape"), reshape.opset >= 5,
+            let output = reshape.outputs.first ?? nil, let turned = reshape.inputs.first ?? nil,
+            let place = graph.soleWriter(turned, "Transpose"), let transpose = graph.nodes[place],
+            let source = transpose.inputs.first ?? nil, let before = graph.types[turned]?.shape?.extents,
+            let type = graph.types[output], let after = type.shape?.extents, before.count >= 3, after.count >= 3,
+            before.suffix(2) == after.suffix(2), after.suffix(2).allSatisfy(\.isKnown),
+            transpose.attributes.ints("perm") == lastTwoSwapped(before.count), !after.contains(.fixed(0))
+        else { return }
+        let extents = after.dropLast(2) + after.suffix(2).reversed()
+        let counts = extents.map { if case .fixed(let count) = $0, count > 0 { Int64(count) } else { Int64(-1) } }
+        guard counts.count(where: { $0 == -1 }) <= 1 else { return }
+        let shape = graph.addSlot("\(reshape.name)/shape", constant: try RuntimeValue(Tensor(counts)))
+        let regrouped = graph.addSlot(
+            "\(reshape.name)/regrouped", type: .tensor(type.elementType, SymbolicShape(extents: Array(extents))))
+        graph.nodes[place] = PlanNode(
+            name: reshape.name, op: "Reshape", opset: max(13, reshape.opset), inputs: [source, shape],
+            outputs: [regrouped])
+        let perm = lastTwoSwapped(after.count).map(Int64.init)
+        graph.nodes[index] = PlanNode(
+            name: transpose.name, op: "Transpose", opset: transpose.opset, attributes: ["perm": .ints(perm)],
+            inputs: [regrouped], outputs: [output])
+        graph.refresh()
+    }
+
+    private static func lastTwoSwapped(_ rank: Int) -> [Int] { Array(0..<(rank - 2)) + [rank - 1, rank - 2] }
 
     private static func replace(_ match: Match, _ graph: inout PlanGraph) {
         guard let node = graph.nodes[match.last], var output = node.outputs.first ?? nil else { return }
