@@ -58,6 +58,41 @@ import Testing
         #expect(try w.finish(y) == ["LayerNormalization"])
     }
 
+    /// How exporters take the mean away from a product.
+    enum Shift: CaseIterable { case biasLessMean, negatedMeanAndBias, lessMean, negatedMean }
+
+    private static func aroundMoments(
+        _ w: inout GraphWriter, _ x: ValueID, _ shift: Shift, hasScale: Bool
+    ) -> (y: ValueID, factor: ValueID) {
+        let mean = w.mean(x)
+        let distance = w.add("Sub", x, mean)
+        let variance = w.mean(w.add("Mul", distance, distance))
+        var r = w.add("Reciprocal", w.add("Sqrt", w.add("Add", variance, w.number(1e-3))))
+        if hasScale { r = w.add("Mul", r, w.constant(spreadNumbers([24], 7))) }
+        let bias = w.constant(spreadNumbers([24], 8))
+        let product = w.add("Mul", x, r)
+        switch shift {
+        case .biasLessMean: return (w.add("Add", product, w.add("Sub", bias, w.add("Mul", mean, r))), r)
+        case .negatedMeanAndBias:
+            return (w.add("Add", product, w.add("Add", w.add("Mul", w.add("Neg", mean), r), bias)), r)
+        case .lessMean: return (w.add("Sub", product, w.add("Mul", mean, r)), r)
+        case .negatedMean: return (w.add("Add", product, w.add("Mul", w.add("Neg", mean), r)), r)
+        }
+    }
+
+    @Test(arguments: Shift.allCases, [true, false])
+    func layerNormalizationAroundMomentsIsFused(_ shift: Shift, hasScale: Bool) throws {
+        var w = GraphWriter(opset: 15)
+        let x = w.input("x", [2, 5, 24], declared: ["N", 5, 24])
+        #expect(try w.finish(Self.aroundMoments(&w, x, shift, hasScale: hasScale).y) == ["LayerNormalization"])
+    }
+
+    @Test func momentsThatAreReadElsewhereStay() throws {
+        var w = GraphWriter(opset: 15)
+        let (y, factor) = Self.aroundMoments(&w, w.input("x", [2, 24]), .biasLessMean, hasScale: true)
+        #expect(try !w.finish(y, factor).contains("LayerNormalization"))
+    }
+
     @Test(arguments: Square.allCases, Division.allCases)
     func everySpellingOfRMSNormalizationIsFused(_ square: Square, _ division: Division) throws {
         var w = GraphWriter()

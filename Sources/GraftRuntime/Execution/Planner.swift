@@ -23,7 +23,8 @@ struct Planner {
     static var passes: [any PlanPass.Type] {
         [
             FoldPadding.self, FoldChannelScale.self, RecognizeActivations.self, RecognizeTanhGelu.self,
-            RecognizeNormalizations.self, RecognizeAttention.self, FuseEpilogues.self, ChooseLayouts.self,
+            RecognizeMomentNormalization.self, RecognizeNormalizations.self, RecognizeAttention.self,
+            FuseEpilogues.self, ChooseLayouts.self,
         ]
     }
 

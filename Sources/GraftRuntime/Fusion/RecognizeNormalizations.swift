@@ -29,64 +29,74 @@ enum RecognizeNormalizations: PlanPass {
     private static func division(_ index: Int, _ graph: PlanGraph) -> Match? {
         guard let node = graph.nodes[index] else { return nil }
         if node.op.isONNX("Div") {
-            guard let (d, root) = graph.operandPairs(node).first, let sqrt = graph.maker(root, "Sqrt") else {
-                return nil
-            }
-            return match(d, root: sqrt, [index], last: index, graph)
+            guard let (d, root) = graph.operandPairs(node).first, let sqrt = graph.maker(root, "Sqrt"),
+                let spread = spread(sqrt.node.inputs[0], graph)
+            else { return nil }
+            return match(d, spread, [index, sqrt.index], last: index, graph)
         }
         guard node.op.isONNX("Mul") else { return nil }
         for (d, inverse) in graph.operandPairs(node) {
-            var root: Int?
-            guard let (position, reciprocal) = graph.maker(inverse, "Reciprocal", "Div", "Pow") else { continue }
-            switch reciprocal.op.type {
-            case "Reciprocal": root = reciprocal.inputs[0]
-            case "Div" where graph.factor(reciprocal.inputs[0], rank: 1) == 1: root = reciprocal.inputs[1]
-            case "Pow" where graph.factor(reciprocal.inputs[1], rank: 1) == -0.5:
-                if let found = match(d, sum: reciprocal.inputs[0], [index, position], last: index, graph) {
-                    return found
-                }
-            default: break
-            }
-            if let sqrt = graph.maker(root, "Sqrt"),
-                let found = match(d, root: sqrt, [index, position], last: index, graph)
-            {
+            if let spread = inverseSpread(inverse, graph), let found = match(d, spread, [index], last: index, graph) {
                 return found
             }
         }
         return nil
     }
 
-    private static func match(
-        _ d: Int, root: (index: Int, node: PlanNode), _ nodes: Set<Int>, last: Int, _ graph: PlanGraph
-    ) -> Match? {
-        match(d, sum: root.node.inputs[0], nodes.union([root.index]), last: last, graph)
+    /// `mean(base^2) + epsilon` over the last axes.
+    struct Spread {
+        let base: Int
+        let axes: Int
+        let epsilon: Float
+        var nodes: Set<Int>
     }
 
-    private static func match(_ d: Int, sum: Int?, _ nodes: Set<Int>, last: Int, _ graph: PlanGraph) -> Match? {
-        guard let add = graph.maker(sum, "Add") else { return nil }
+    /// The spread whose inverse root a value is.
+    static func inverseSpread(_ slot: Int, _ graph: PlanGraph) -> Spread? {
+        guard let (index, inverse) = graph.maker(slot, "Reciprocal", "Div", "Pow") else { return nil }
+        var result: Spread?
+        if inverse.op.isONNX("Pow") {
+            guard inverse.inputs.count == 2, graph.factor(inverse.inputs[1], rank: 1) == -0.5 else { return nil }
+            result = spread(inverse.inputs[0], graph)
+        } else {
+            if inverse.op.isONNX("Div"), graph.factor(inverse.inputs[0], rank: 1) != 1 { return nil }
+            guard let sqrt = graph.maker(inverse.inputs.last ?? nil, "Sqrt") else { return nil }
+            result = spread(sqrt.node.inputs[0], graph)
+            result?.nodes.insert(sqrt.index)
+        }
+        result?.nodes.insert(index)
+        return result
+    }
+
+    private static func spread(_ slot: Int?, _ graph: PlanGraph) -> Spread? {
+        guard let add = graph.maker(slot, "Add") else { return nil }
         for (variance, constant) in graph.operandPairs(add.node) {
             guard let epsilon = graph.factor(constant, rank: 1), epsilon >= 0, epsilon.isFinite,
                 let mean = graph.maker(variance, "ReduceMean"), let axes = lastAxes(of: mean.node, graph),
                 let square = graph.maker(mean.node.inputs[0], "Pow", "Mul"), let base = squared(square.node, graph),
-                graph.types[d]?.elementType == .float32
+                graph.types[base]?.elementType == .float32
             else { continue }
-            var result = Match(
-                source: d, last: last, axes: axes, epsilon: epsilon,
-                nodes: nodes.union([add.index, mean.index, square.index]))
-            if let centred = centre(d, base, axes: axes, graph) {
-                var whole = result
-                whole.nodes.formUnion(centred.nodes)
-                if graph.isClosed(whole.nodes, last: last) {
-                    whole.source = centred.source
-                    whole.hasMean = true
-                    return whole
-                }
-            }
-            guard base == d, graph.isClosed(result.nodes, last: last) else { continue }
-            result.source = d
-            return result
+            return Spread(base: base, axes: axes, epsilon: epsilon, nodes: [add.index, mean.index, square.index])
         }
         return nil
+    }
+
+    private static func match(
+        _ d: Int, _ spread: Spread, _ nodes: Set<Int>, last: Int, _ graph: PlanGraph
+    ) -> Match? {
+        let result = Match(
+            source: d, last: last, axes: spread.axes, epsilon: spread.epsilon, nodes: nodes.union(spread.nodes))
+        if let centred = centre(d, spread.base, axes: spread.axes, graph) {
+            var whole = result
+            whole.nodes.formUnion(centred.nodes)
+            if graph.isClosed(whole.nodes, last: last) {
+                whole.source = centred.source
+                whole.hasMean = true
+                return whole
+            }
+        }
+        guard spread.base == d, graph.isClosed(result.nodes, last: last) else { return nil }
+        return result
     }
 
     /// The value whose square a node makes.
@@ -97,7 +107,7 @@ enum RecognizeNormalizations: PlanPass {
     }
 
     /// What two values are the distances of from its mean; exporters write the difference once or twice.
-    private static func centre(
+    static func centre(
         _ a: Int, _ b: Int, axes: Int, _ graph: PlanGraph
     ) -> (source: Int, nodes: Set<Int>)? {
         var nodes: Set<Int> = []
@@ -115,7 +125,7 @@ enum RecognizeNormalizations: PlanPass {
     }
 
     /// How many of the last axes a mean goes over, where it keeps them as extents of 1.
-    private static func lastAxes(of node: PlanNode, _ graph: PlanGraph) -> Int? {
+    static func lastAxes(of node: PlanNode, _ graph: PlanGraph) -> Int? {
         guard node.attributes.int("keepdims") ?? 1 == 1, let input = node.inputs.first ?? nil,
             let rank = graph.types[input]?.shape?.rank
         else { return nil }
@@ -132,17 +142,11 @@ enum RecognizeNormalizations: PlanPass {
             var output = graph.nodes[match.last]?.outputs.first ?? nil
         else { return }
         var last = match.last
-        func fits(_ slot: Int) -> Bool {
-            guard let shape = graph.shape(slot), graph.types[slot]?.elementType ?? .float32 == .float32 else {
-                return false
-            }
-            return shape == inner || (graph.constants[slot] != nil && shape.allSatisfy { $0 == 1 } && shape.count <= 1)
-        }
         func operand(of type: String) -> Int? {
             guard let reader = graph.onlyReader(of: output), let node = graph.nodes[reader.node],
                 node.op.isONNX(type), node.opset >= 7, node.inputs.count == 2,
                 let other = node.inputs[1 - reader.input],
-                fits(other), let result = node.outputs.first ?? nil
+                fits(other, inner, graph), let result = node.outputs.first ?? nil
             else { return nil }
             (last, output) = (reader.node, result)
             return other
@@ -157,5 +161,13 @@ enum RecognizeNormalizations: PlanPass {
             opset: match.hasMean ? 17 : 23,
             attributes: ["axis": .int(-match.axes), "epsilon": .float(match.epsilon)],
             inputs: [match.source, ones] + (bias.map { [$0] } ?? []), outputs: [output])
+    }
+
+    /// Whether a value is a scale or bias for inner extents.
+    static func fits(_ slot: Int, _ inner: [Int], _ graph: PlanGraph) -> Bool {
+        guard let shape = graph.shape(slot), graph.types[slot]?.elementType ?? .float32 == .float32 else {
+            return false
+        }
+        return shape == inner || (graph.constants[slot] != nil && shape.allSatisfy { $0 == 1 } && shape.count <= 1)
     }
 }
