@@ -43,6 +43,21 @@ import Testing
         #expect(try w.finish(y) == ["Shape", "Expand"])
     }
 
+    @Test func anExtentThatOnlyARunTellsIsKeptInSight() throws {
+        var w = GraphWriter()
+        let x = w.add("Add", w.input("x", [2, 8], declared: ["N", 8]), w.input("y", [2, 8], declared: ["M", 8]))
+        let shape = w.model.graph.add(
+            "Concat", [Self.size(&w, x, 0), w.integers([4]), w.integers([2])], attributes: ["axis": .int(0)])
+        #expect(try w.finish(w.add("Reshape", x, shape)) == ["Add", "Reshape"])
+    }
+
+    @Test func extentsOfOneNameMayDiffer() throws {
+        var w = GraphWriter()
+        let x = w.input("x", [4, 6], declared: ["N", "N"])
+        let y = w.add("Reshape", w.transposed(x, [1, 0]), w.add("Shape", x))
+        #expect(try w.finish(y) == ["Transpose", "Shape", "Reshape"])
+    }
+
     @Test func whatAFileSaysAboutValuesInBetweenIsNotReliedOn() throws {
         var w = GraphWriter()
         let x = w.model.graph.addInput("x", type: nil)

@@ -24,15 +24,18 @@ struct PlanInference {
             }
         }
         for port in inputs where graph.constants[port.slot] == nil {
-            types[port.slot] = Self.named(port.type, slot: port.slot)
+            types[port.slot] = Self.named(port.type, slot: port.slot, isInput: true)
         }
         for node in graph.nodes { if let node { follow(node) } }
     }
 
-    /// A type with a name for every extent that has none, so that equal extents are found.
-    private static func named(_ type: ValueType?, slot: Int) -> ValueType? {
+    /// A type with names of their own for extents, so that what keeps an extent is seen to.
+    ///
+    /// - Parameter isInput: whether names that are there give way too: that two extents of one name are equal is nothing
+    ///   that a run checks.
+    private static func named(_ type: ValueType?, slot: Int, isInput: Bool = false) -> ValueType? {
         guard var type, var shape = type.shape else { return type }
-        for axis in 0..<shape.rank where !shape[axis].extent.isKnown {
+        for axis in 0..<shape.rank where isInput ? shape[axis].count == nil : !shape[axis].extent.isKnown {
             shape[axis].extent = .symbol("_slot\(slot)_\(axis)")
         }
         type.shape = shape
@@ -52,7 +55,7 @@ struct PlanInference {
         guard (try? schema.inference(&context)) != nil else { return }
         for (position, slot) in node.outputs.enumerated() {
             guard let slot else { continue }
-            types[slot] = context.outputTypes[position]
+            types[slot] = Self.named(context.outputTypes[position], slot: slot)
             contents[slot] = context.outputContents[position]
         }
     }
