@@ -66,6 +66,14 @@ import Testing
         #expect(try w.finish(w.add("MatMul", weights, v)) == ["FusedAttention"])
     }
 
+    @Test func samplesThatAreTooManyToBeComputedAtOnceGiveTheSame() throws {
+        var w = GraphWriter()
+        let (q, k, v) = (w.input("q", [3, 1, 600, 8]), w.input("k", [3, 1, 600, 8]), w.input("v", [3, 1, 600, 8]))
+        let mask = w.input("mask", [3, 1, 1, 600])
+        let weights = Self.softmax(&w, w.add("Add", Self.scores(&w, q, k), mask))
+        #expect(try w.finish(w.add("MatMul", weights, v)) == ["FusedAttention"])
+    }
+
     @Test func headsInsideRowsNeedNoTranspose() throws {
         var w = GraphWriter()
         var heads: [ValueID] = []

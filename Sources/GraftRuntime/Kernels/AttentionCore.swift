@@ -25,6 +25,7 @@ final class AttentionCore {
             try fillWithoutScores(p)
             return
         }
+        if try runTogether(p, context) { return }
         // Blocks of queries first, then of heads: rows of one head share its keys and values.
         let perQuery = p.queryHeads * p.keys
         let block = min(p.queries, max(64, Self.blockScores / max(1, perQuery)))
@@ -38,6 +39,43 @@ final class AttentionCore {
                 first += count
             }
         }
+    }
+
+    /// Computes several samples at once where one alone is little work, as for attention within windows.
+    ///
+    /// - Returns: whether the samples could be put together.
+    private func runTogether(_ p: AttentionProblem, _ context: KernelContext) throws -> Bool {
+        guard p.batch > 1, p.queryHeads == p.keyHeads, p.bias.isEmpty, p.softcap == 0, p.capture == nil,
+            [p.q, p.k, p.v, p.y].allSatisfy({ $0.batchStride > 0 }),
+            let perSample = Checked.product([p.queryHeads, p.queries, p.keys]), perSample <= Self.blockScores / 2
+        else { return false }
+        let group = min(p.batch, Self.blockScores / perSample)
+        let scores = try context.temporary(.float32, [group, p.queryHeads, p.queries, p.keys]).floats
+        let place = HeadRows(
+            p.y.tensor, batch: p.queryHeads * p.queries * p.keys, head: p.queries * p.keys, row: p.keys)
+        for first in stride(from: 0, to: p.batch, by: group) {
+            let count = min(group, p.batch - first)
+            func start(_ rows: HeadRows) -> UnsafeMutableRawPointer {
+                UnsafeMutableRawPointer(rows.tensor.floats + first * rows.batchStride)
+            }
+            let inner = try stackedProduct(
+                [count, p.queryHeads, p.queries, p.size, p.keys], p.q, p.k, isTransposed: true, place, scale: p.scale)
+            try inner.run(
+                context.arena, (GDNN_ARG_SRC, start(p.q)), (GDNN_ARG_WEIGHTS, start(p.k)),
+                (GDNN_ARG_DST, UnsafeMutableRawPointer(scores)))
+            for addend in p.addends {
+                for sample in 0..<count {
+                    add(addend, p, first + sample, 0, p.queries, scores + sample * place.batchStride)
+                }
+            }
+            try normalize(scores, rows: count * p.queryHeads * p.queries, length: p.keys, context)
+            let outer = try stackedProduct(
+                [count, p.queryHeads, p.queries, p.keys, p.valueSize], place, p.v, isTransposed: false, p.y, scale: 1)
+            try outer.run(
+                context.arena, (GDNN_ARG_SRC, UnsafeMutableRawPointer(scores)), (GDNN_ARG_WEIGHTS, start(p.v)),
+                (GDNN_ARG_DST, start(p.y)))
+        }
+        return true
     }
 
     private func runBlock(
@@ -215,17 +253,39 @@ final class AttentionCore {
     ) throws -> Primitive {
         let key = [stack, m, k, n, a.0, a.1, b.0, b.1, b.2, c.0, c.1, Int(scale.bitPattern)]
         if let found = products.first(where: { $0.key == key }) { return found.primitive }
-        let operations = scale == 1 ? [] : [PostOperation.activation(Activation(GDNN_LINEAR, alpha: scale))]
         let left = try MemoryDescriptor.strided(.float32, [stack, m, k], strides: [a.0, a.1, 1])
         let right = try MemoryDescriptor.strided(.float32, [stack, k, n], strides: [b.0, b.1, b.2])
         let target = try MemoryDescriptor.strided(.float32, [stack, m, n], strides: [c.0, c.1, 1])
+        return try makeProduct(left, right, target, scale: scale, key: key)
+    }
+
+    private func makeProduct(
+        _ left: MemoryDescriptor, _ right: MemoryDescriptor, _ target: MemoryDescriptor, scale: Float, key: [Int]
+    ) throws -> Primitive {
+        let operations = scale == 1 ? [] : [PostOperation.activation(Activation(GDNN_LINEAR, alpha: scale))]
         let made = try withAttributes(operations, operand: nil, allowBF16: allowsBF16) { attributes in
             try Primitive.make { gdnn_matmul($0, left.handle, right.handle, nil, target.handle, attributes) }
         }
-        guard let made else { throw KernelFailure("oneDNN has no product of \(m) x \(k) and \(k) x \(n) matrices") }
+        guard let made else { throw KernelFailure("oneDNN has no product of stacked matrices of these sizes") }
         if products.count >= 32 { products.removeFirst() }
         products.append((key, made))
         return made
+    }
+
+    /// The products of matrices of rows: (samples, heads, m, k, n), with what lies where.
+    private func stackedProduct(
+        _ sizes: [Int], _ a: HeadRows, _ b: HeadRows, isTransposed: Bool, _ c: HeadRows, scale: Float
+    ) throws -> Primitive {
+        let operands = [a, b, c].map { [$0.batchStride, $0.headStride, $0.rowStride, 1] }
+        let key = sizes + operands.flatMap { $0 } + [isTransposed ? 1 : 0, Int(scale.bitPattern)]
+        if let found = products.first(where: { $0.key == key }) { return found.primitive }
+        let (stack, m, k, n) = (Array(sizes.prefix(2)), sizes[2], sizes[3], sizes[4])
+        var turned = operands[1]
+        if isTransposed { turned.swapAt(2, 3) }
+        let left = try MemoryDescriptor.strided(.float32, stack + [m, k], strides: operands[0])
+        let right = try MemoryDescriptor.strided(.float32, stack + [k, n], strides: turned)
+        let target = try MemoryDescriptor.strided(.float32, stack + [m, n], strides: operands[2])
+        return try makeProduct(left, right, target, scale: scale, key: key)
     }
 
     private func softmax(_ rows: Int, _ length: Int) throws -> Primitive {
