@@ -69,6 +69,9 @@ package struct RuntimeTensor {
     /// The elements as any type of their width.
     package func typed<T>(_ type: T.Type) -> UnsafeMutablePointer<T> { pointer.assumingMemoryBound(to: T.self) }
 
+    /// Drops the resident pages of the file that the tensor lies in.
+    func releasePages() { buffer.releasePages(offset: offset, count: byteCount) }
+
     /// The number of elements of all axes after the second.
     package var spatialCount: Int { rank > 2 ? shape[2...].reduce(1, *) : 1 }
     /// Whether the row-major order and channels-last order of this shape are the same.
