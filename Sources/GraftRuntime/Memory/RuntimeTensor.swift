@@ -34,6 +34,8 @@ package struct RuntimeTensor {
     package let offset: Int
     /// The number of elements.
     package let count: Int
+    /// The narrower type that 32-bit elements between two widening kernels stand for.
+    var standsFor: ElementType?
 
     package init(
         _ elementType: ElementType, _ shape: [Int], layout: Layout = .rowMajor, buffer: Buffer, offset: Int = 0
