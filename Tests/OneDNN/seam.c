@@ -2,8 +2,6 @@
 // the library chose and the error.
 #include "seam.h"
 
-extern int failures, checks, missing, tests, listing;
-
 int main(int count, char **arguments) {
     listing = count > 1 && !strcmp(arguments[1], "--list");
     test_layouts();

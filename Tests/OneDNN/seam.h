@@ -23,6 +23,10 @@ typedef struct {
 
 #define MAX_OPERANDS 8
 
+// The counts of the summary, and whether to name every test, its implementation and its error.
+extern int failures, checks, missing, tests, listing;
+
+// Names the test that follows.
 void begin(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void expect(int truth, const char *what);
 void expect_status(int status, int wanted);
@@ -40,13 +44,9 @@ float *floats(int64_t count);
 gdnn_layout *plain(int rank, const int64_t *dims);
 // 'p': row-major, 'l': channels last, 'b': channels in blocks of 16, 'e': of 8, 'a': any.
 gdnn_layout *layout_named(char name, int type, int rank, const int64_t *dims);
-// The place of an element in a layout that blocks describe.
-int64_t place(const gdnn_layout *layout, const int64_t *index);
-// The elements of a row-major tensor in a layout, with padding of zeros.
-void *packed(const gdnn_layout *layout, const float *numbers);
 
-// Runs a primitive on row-major data, twice, and destroys it; operands end with argument 0. A status other than success
-// fails. Returns whether results were computed.
+// Runs a primitive on row-major data three times, and destroys it; operands end with argument 0. A status other than
+// success fails. Returns whether results were computed.
 int run(int status, gdnn_primitive *primitive, const operand *operands);
 // The layout of an argument is the one that was asked for.
 void expect_layout(const gdnn_primitive *primitive, int argument, const gdnn_layout *wanted);

@@ -3,9 +3,7 @@
 #include <stdarg.h>
 #include <stdint.h>
 
-int failures, checks, missing, tests;
-// Whether to name every test and its implementation.
-int listing;
+int failures, checks, missing, tests, listing;
 static char current[160];
 static int current_failed;
 
@@ -109,7 +107,8 @@ gdnn_layout *layout_named(char name, int type, int rank, const int64_t *dims) {
     return gdnn_layout_strided(type, rank, dims, strides);
 }
 
-int64_t place(const gdnn_layout *layout, const int64_t *index) {
+// The place of an element in a layout that blocks describe.
+static int64_t place(const gdnn_layout *layout, const int64_t *index) {
     int64_t dims[GDNN_MAX_RANK], padded[GDNN_MAX_RANK], strides[GDNN_MAX_RANK];
     int64_t blocks[GDNN_MAX_RANK], of[GDNN_MAX_RANK], rest[GDNN_MAX_RANK];
     int rank = gdnn_layout_rank(layout);
@@ -138,7 +137,7 @@ static float from_bf16(uint16_t number) {
     return result;
 }
 
-// Calls for every element of a layout: copies into it, or out of it.
+// Copies every element into a layout, or out of it.
 static void copy(const gdnn_layout *layout, void *memory, const float *in, float *out) {
     int64_t dims[GDNN_MAX_RANK], unused[4][GDNN_MAX_RANK], index[GDNN_MAX_RANK] = {0};
     int rank = gdnn_layout_rank(layout), type = gdnn_layout_type(layout);
@@ -180,7 +179,8 @@ static void reorder_into(const gdnn_layout *layout, void *memory, const float *i
     gdnn_layout_destroy(from);
 }
 
-void *packed(const gdnn_layout *layout, const float *in) {
+// The elements of a row-major tensor in a layout, with padding of zeros.
+static void *packed(const gdnn_layout *layout, const float *in) {
     size_t bytes = gdnn_layout_bytes(layout);
     void *memory = allocated(bytes);
     memset(memory, 0, bytes);
@@ -188,12 +188,11 @@ void *packed(const gdnn_layout *layout, const float *in) {
     return memory;
 }
 
-// Whether everything in a layout's memory that is no element is zero.
+// Whether the padding of blocks is zero.
 static int padding_is_zero(const gdnn_layout *layout, const void *memory) {
     int64_t unused[3][GDNN_MAX_RANK], dims[GDNN_MAX_RANK], padded[GDNN_MAX_RANK];
     gdnn_layout_describe(layout, dims, padded, unused[0], unused[1], unused[2]);
     int rank = gdnn_layout_rank(layout);
-    // Strides may leave gaps, which belong to others; only the padding of blocks counts.
     if (count_of(rank, dims) == count_of(rank, padded) || gdnn_layout_type(layout) != GDNN_F32) return 1;
     int64_t index[GDNN_MAX_RANK] = {0};
     for (int64_t i = count_of(rank, padded); i > 0; i--) {
@@ -206,6 +205,15 @@ static int padding_is_zero(const gdnn_layout *layout, const void *memory) {
 }
 
 // Runs.
+
+// The same bytes at another place; the old one holds NaN when it is freed.
+static void *moved(void *memory, size_t bytes) {
+    void *result = allocated(bytes);
+    memcpy(result, memory, bytes);
+    memset(memory, 0xff, bytes);
+    free(memory);
+    return result;
+}
 
 void *workspace_of(const gdnn_primitive *primitive) {
     gdnn_layout *layout = gdnn_primitive_layout(primitive, GDNN_ARG_WORKSPACE);
@@ -265,9 +273,11 @@ int run(int status, gdnn_primitive *primitive, const operand *operands) {
     size_t scratch = gdnn_scratchpad_bytes(primitive);
     void *scratchpad = scratch ? allocated(scratch) : NULL;
     if (scratch) arguments[count] = GDNN_ARG_SCRATCHPAD, pointers[count] = scratchpad;
-    // The second run meets memory that it knows and whose padding others have overwritten.
-    for (int round = 0; good && round < 2; round++) {
+    // The second run meets memory that it knows and whose padding others have overwritten; the third, other memory.
+    for (int round = 0; good && round < 3; round++) {
         if (scratch) memset(scratchpad, 0xff, scratch);
+        for (int i = 0; round == 2 && i < count; i++)
+            if (layouts[i]) pointers[i] = memory[i] = moved(memory[i], gdnn_layout_bytes(layouts[i]) + sizeof canary);
         for (int i = 0; i < count; i++)
             if (again[i]) memcpy(memory[i], again[i], gdnn_layout_bytes(layouts[i]));
         int result = gdnn_execute(primitive, count + (scratch > 0), arguments, pointers);
