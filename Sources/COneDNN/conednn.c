@@ -74,7 +74,9 @@ int gdnn_version(void) {
 
 int gdnn_has_bf16(void) {
 #if defined(__x86_64__)
-    return __builtin_cpu_supports("avx512bf16") != 0;
+    // The user may forbid the library instructions that the processor has.
+    return __builtin_cpu_supports("avx512bf16")
+        && (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core_bf16) == dnnl_cpu_isa_avx512_core_bf16;
 #else
     return 0;
 #endif
@@ -748,7 +750,9 @@ size_t gdnn_scratchpad_bytes(const gdnn_primitive *primitive) {
 const char *gdnn_primitive_name(const gdnn_primitive *primitive) {
     const char *text = NULL;
     dnnl_primitive_desc_query(primitive->desc, dnnl_query_impl_info_str, 0, &text);
-    return text ? text : "";
+    // oneDNN 3 names the gradient of a convolution that computes a transposed one behind its own name.
+    const char *inner = text ? strrchr(text, '+') : NULL;
+    return inner ? inner + 1 : text ? text : "";
 }
 
 int gdnn_execute(gdnn_primitive *primitive, int count, const int *arguments, void *const *pointers) {

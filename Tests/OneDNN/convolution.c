@@ -176,7 +176,31 @@ static void gradient(const geometry *g, int transposed, int direction, char sour
     free(x), free(w), free(dy), free(result), free(sums), free(wanted), free(wanted_sums);
 }
 
+// Callers look elsewhere where the implementation is reference code.
+static void names(int transposed, int64_t channels, char order, int is_reference) {
+    const geometry g = {"", 2, 1, 1, channels, channels, {9, 9}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}};
+    shapes s = shapes_of(&g, transposed);
+    begin("name of a %sconvolution of %d channels", transposed ? "transposed " : "", (int)channels);
+    gdnn_layout *lx = layout_named(order, GDNN_F32, 4, s.x), *ly = layout_named(order, GDNN_F32, 4, s.y);
+    gdnn_layout *lw = plain(4, s.w);
+    if (!is_reference) gdnn_layout_destroy(lw), lw = layout_named('a', GDNN_F32, 4, s.w);
+    gdnn_primitive *primitive = NULL;
+    int status = (transposed ? gdnn_deconvolution : gdnn_convolution)(
+        &primitive, GDNN_FORWARD_INFERENCE, lx, lw, NULL, ly, &s.window, NULL);
+    expect_status(status, GDNN_OK);
+    const char *name = primitive ? gdnn_primitive_name(primitive) : "";
+    if (listing) printf("%-64s %s\n", "", name);
+    expect(*name && (strncmp(name, "ref", 3) == 0) == is_reference, name);
+    gdnn_primitive_destroy(primitive);
+    gdnn_layout_destroy(lx), gdnn_layout_destroy(ly), gdnn_layout_destroy(lw);
+}
+
 void test_gradients(void) {
+    for (int transposed = 0; transposed < 2; transposed++) {
+        // Row-major weights between blocks are what no fast implementation takes.
+        names(transposed, 5, 'b', 1);
+        names(transposed, 32, 'l', 0);
+    }
     for (int g = 0; g < geometry_count; g++)
         for (int transposed = 0; transposed < 2; transposed++)
             for (const char *order = "plba"; *order; order++)

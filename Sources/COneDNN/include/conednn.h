@@ -180,6 +180,6 @@ void gdnn_primitive_destroy(gdnn_primitive *primitive);
 // The layout that an argument must have; NULL where the primitive has no such argument. Owned by the caller.
 gdnn_layout *gdnn_primitive_layout(const gdnn_primitive *primitive, int argument);
 size_t gdnn_scratchpad_bytes(const gdnn_primitive *primitive);
-// The name of the implementation, for profiles.
+// The name of the implementation; that of a convolution by reference code begins with "ref".
 const char *gdnn_primitive_name(const gdnn_primitive *primitive);
 int gdnn_execute(gdnn_primitive *primitive, int count, const int *arguments, void *const *pointers);
