@@ -13,7 +13,7 @@ static const chain chains[] = {
     {"nothing", 0, {{0}}},
     {"relu", 1, {{0, GDNN_RELU, 0, 0, NULL}}},
     {"leaky relu", 1, {{0, GDNN_RELU, 0.1f, 0, NULL}}},
-    {"clip", 1, {{0, GDNN_CLIP, 0, 1.5f, NULL}}},
+    {"clip", 1, {{0, GDNN_CLIP, 0, 6, NULL}}},
     {"swish", 1, {{0, GDNN_SWISH, 1, 0, NULL}}},
     {"gelu with erf", 1, {{0, GDNN_GELU_ERF, 0, 0, NULL}}},
     {"gelu with tanh", 1, {{0, GDNN_GELU_TANH, 0, 0, NULL}}},
