@@ -74,7 +74,9 @@ int gdnn_version(void) {
 
 int gdnn_has_bf16(void) {
 #if defined(__x86_64__)
-    return __builtin_cpu_supports("avx512bf16") != 0;
+    // The user may forbid the library instructions that the processor has.
+    return __builtin_cpu_supports("avx512bf16")
+        && (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core_bf16) == dnnl_cpu_isa_avx512_core_bf16;
 #else
     return 0;
 #endif
@@ -108,8 +110,24 @@ static int type_code(dnnl_data_type_t type) {
 
 static gdnn_layout *new_layout(void) { return calloc(1, sizeof(gdnn_layout)); }
 
+// Whether oneDNN can count with a shape: no extent is negative, which may mean one that is not known yet, and no number
+// of bytes overflows.
+static int is_countable(int rank, const int64_t *dims, const int64_t *strides) {
+    // Room for the bytes of an element and for the padding of blocks.
+    const int64_t limit = INT64_MAX >> 10;
+    int64_t count = 1, end = 0;
+    int good = rank >= 1 && rank <= GDNN_MAX_RANK && rank <= DNNL_MAX_NDIMS;
+    for (int i = 0; good && i < rank; i++) {
+        good = dims[i] >= 0 && !__builtin_mul_overflow(count, dims[i] > 0 ? dims[i] : 1, &count) && count <= limit;
+        if (good && strides)
+            good = strides[i] >= 0 && !__builtin_mul_overflow(strides[i], dims[i], &end) && end <= limit;
+    }
+    if (!good) fail(dnnl_invalid_arguments, "shape");
+    return good;
+}
+
 gdnn_layout *gdnn_layout_strided(int type, int rank, const int64_t *dims, const int64_t *strides) {
-    if (rank < 1 || rank > GDNN_MAX_RANK || rank > DNNL_MAX_NDIMS) return NULL;
+    if (!is_countable(rank, dims, strides)) return NULL;
     gdnn_layout *layout = new_layout();
     if (!layout) return NULL;
     dnnl_dims_t shape, steps;
@@ -132,7 +150,7 @@ gdnn_layout *gdnn_layout_strided(int type, int rank, const int64_t *dims, const 
 }
 
 static gdnn_layout *tagged(int type, int rank, const int64_t *dims, dnnl_format_tag_t tag) {
-    if (rank < 1 || rank > GDNN_MAX_RANK || rank > DNNL_MAX_NDIMS) return NULL;
+    if (!is_countable(rank, dims, NULL)) return NULL;
     gdnn_layout *layout = new_layout();
     if (!layout) return NULL;
     dnnl_dims_t shape;
@@ -216,26 +234,27 @@ int gdnn_layout_describe(
     int rank = gdnn_layout_rank(layout);
 #if V3
     dnnl_format_kind_t kind;
-    if (dnnl_memory_desc_query(layout->md, dnnl_query_format_kind, &kind) != dnnl_success || kind != dnnl_blocked)
-        return -1;
     dnnl_dims_t *shape, *extent, *steps, *inner, *inner_indices;
     int count = 0;
     if (dnnl_memory_desc_query(layout->md, dnnl_query_dims, &shape) != dnnl_success
-        || dnnl_memory_desc_query(layout->md, dnnl_query_padded_dims, &extent) != dnnl_success
+        || dnnl_memory_desc_query(layout->md, dnnl_query_padded_dims, &extent) != dnnl_success)
+        return -1;
+    for (int i = 0; i < rank; i++) dims[i] = (*shape)[i], padded[i] = (*extent)[i];
+    if (dnnl_memory_desc_query(layout->md, dnnl_query_format_kind, &kind) != dnnl_success || kind != dnnl_blocked
         || dnnl_memory_desc_query(layout->md, dnnl_query_strides, &steps) != dnnl_success
         || dnnl_memory_desc_query(layout->md, dnnl_query_inner_nblks_s32, &count) != dnnl_success
         || dnnl_memory_desc_query(layout->md, dnnl_query_inner_blks, &inner) != dnnl_success
         || dnnl_memory_desc_query(layout->md, dnnl_query_inner_idxs, &inner_indices) != dnnl_success)
         return -1;
-    for (int i = 0; i < rank; i++) dims[i] = (*shape)[i], padded[i] = (*extent)[i], strides[i] = (*steps)[i];
+    for (int i = 0; i < rank; i++) strides[i] = (*steps)[i];
     for (int i = 0; i < count; i++) blocks[i] = (*inner)[i], indices[i] = (*inner_indices)[i];
     return count;
 #else
     const dnnl_memory_desc_t *md = &layout->md;
+    for (int i = 0; i < rank; i++) dims[i] = md->dims[i], padded[i] = md->padded_dims[i];
     if (md->format_kind != dnnl_blocked || md->extra.flags) return -1;
     const dnnl_blocking_desc_t *blocking = &md->format_desc.blocking;
-    for (int i = 0; i < rank; i++)
-        dims[i] = md->dims[i], padded[i] = md->padded_dims[i], strides[i] = blocking->strides[i];
+    for (int i = 0; i < rank; i++) strides[i] = blocking->strides[i];
     for (int i = 0; i < blocking->inner_nblks; i++)
         blocks[i] = blocking->inner_blks[i], indices[i] = blocking->inner_idxs[i];
     return blocking->inner_nblks;
@@ -691,8 +710,24 @@ void gdnn_primitive_destroy(gdnn_primitive *primitive) {
     free(primitive);
 }
 
+_Static_assert(
+    GDNN_ARG_SRC == DNNL_ARG_SRC && GDNN_ARG_SRC_1 == DNNL_ARG_SRC_1 && GDNN_ARG_DST == DNNL_ARG_DST
+        && GDNN_ARG_WEIGHTS == DNNL_ARG_WEIGHTS && GDNN_ARG_BIAS == DNNL_ARG_BIAS && GDNN_ARG_MEAN == DNNL_ARG_MEAN
+        && GDNN_ARG_VARIANCE == DNNL_ARG_VARIANCE && GDNN_ARG_SCALE == DNNL_ARG_SCALE
+        && GDNN_ARG_SHIFT == DNNL_ARG_SHIFT && GDNN_ARG_WORKSPACE == DNNL_ARG_WORKSPACE
+        && GDNN_ARG_SCRATCHPAD == DNNL_ARG_SCRATCHPAD && GDNN_ARG_DIFF_SRC == DNNL_ARG_DIFF_SRC
+        && GDNN_ARG_DIFF_DST == DNNL_ARG_DIFF_DST && GDNN_ARG_DIFF_WEIGHTS == DNNL_ARG_DIFF_WEIGHTS
+        && GDNN_ARG_DIFF_BIAS == DNNL_ARG_DIFF_BIAS,
+    "arguments have other codes in this version of oneDNN");
+
+// The codes of the operands of post-operations differ between versions.
+static int native_argument(int argument) {
+    int position = argument / GDNN_ARG_POST_STRIDE;
+    return position ? DNNL_ARG_ATTR_MULTIPLE_POST_OP(position - 1) | argument % GDNN_ARG_POST_STRIDE : argument;
+}
+
 static md_ref argument_ref(const gdnn_primitive *primitive, int argument) {
-    md_ref ref = dnnl_primitive_desc_query_md(primitive->desc, dnnl_query_exec_arg_md, argument);
+    md_ref ref = dnnl_primitive_desc_query_md(primitive->desc, dnnl_query_exec_arg_md, native_argument(argument));
     if (!ref) return NULL;
 #if V3
     int rank = 0;
@@ -715,7 +750,9 @@ size_t gdnn_scratchpad_bytes(const gdnn_primitive *primitive) {
 const char *gdnn_primitive_name(const gdnn_primitive *primitive) {
     const char *text = NULL;
     dnnl_primitive_desc_query(primitive->desc, dnnl_query_impl_info_str, 0, &text);
-    return text ? text : "";
+    // oneDNN 3 names the gradient of a convolution that computes a transposed one behind its own name.
+    const char *inner = text ? strrchr(text, '+') : NULL;
+    return inner ? inner + 1 : text ? text : "";
 }
 
 int gdnn_execute(gdnn_primitive *primitive, int count, const int *arguments, void *const *pointers) {
@@ -744,7 +781,7 @@ int gdnn_execute(gdnn_primitive *primitive, int count, const int *arguments, voi
             if (status != dnnl_success) return fail(status, "memory");
             primitive->pointers[slot] = pointers[i];
         }
-        list[used].arg = arguments[i];
+        list[used].arg = native_argument(arguments[i]);
         list[used].memory = primitive->memories[slot];
         used++;
     }

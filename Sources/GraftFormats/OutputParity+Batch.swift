@@ -19,10 +19,10 @@ extension OutputParity {
         let size =
             source.graph.inputs.first { batched.contains(source.graph[$0].name) }
             .flatMap { source.graph[$0].shape?.dimensions.first?.count } ?? 1
-        let session = try Session(Plan(dynamic))
+        let session = try Session(Plan(dynamic, options: .forComparison))
         let pair = try ProbeInputs.make(for: dynamic, batch: 2)
         let both = try session.run(pair)
-        let single = size == 1 ? try Session(Plan(source)) : session
+        let single = size == 1 ? try Session(Plan(source, options: .forComparison)) : session
         var entries: [Entry] = []
         for row in 0..<2 {
             let one = try pair.mapValues { $0 }.reduce(into: [String: Tensor]()) { result, entry in
@@ -37,7 +37,7 @@ extension OutputParity {
         }
         if size > 1 {
             let inputs = try ProbeInputs.make(for: source)
-            let expected = try Session(Plan(source)).run(inputs)
+            let expected = try Session(Plan(source, options: .forComparison)).run(inputs)
             let actual = try session.run(inputs)
             for port in session.plan.outputs {
                 guard let x = expected[port.name], let y = actual[port.name] else { continue }

@@ -38,7 +38,7 @@ public struct OutputParity: Sendable {
     ///
     /// - Throws: what planning or running throws.
     public init(_ reference: ReferenceRun, _ second: Model) throws {
-        let plan = try Plan(second)
+        let plan = try Plan(second, options: .forComparison)
         var inputs: [String: Tensor] = [:]
         for (a, b) in Self.pairs(reference.inputNames, plan.inputs.map(\.name)) { inputs[b] = reference.inputs[a] }
         let actual = try Session(plan).run(inputs)
@@ -88,7 +88,7 @@ public struct ReferenceRun: Sendable {
     /// - Throws: what planning or running throws.
     public init(_ model: Model, inputs: [String: Tensor]? = nil) throws {
         let given = try inputs ?? ProbeInputs.make(for: model)
-        let plan = try Plan(model)
+        let plan = try Plan(model, options: .forComparison)
         inputNames = plan.inputs.map(\.name)
         outputNames = plan.outputs.map(\.name)
         self.inputs = given

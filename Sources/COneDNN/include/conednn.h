@@ -110,7 +110,8 @@ size_t gdnn_layout_bytes(const gdnn_layout *layout);
 int gdnn_layout_rank(const gdnn_layout *layout);
 int gdnn_layout_type(const gdnn_layout *layout);
 // Writes dimensions, padded dimensions, outer strides, and up to GDNN_MAX_RANK inner blocks with the dimension each
-// belongs to; returns the number of inner blocks, or -1 for a format that blocks do not describe.
+// belongs to; returns the number of inner blocks, or -1 for a format that blocks do not describe, of which only the
+// dimensions are written.
 int gdnn_layout_describe(
     const gdnn_layout *layout, int64_t *dims, int64_t *padded, int64_t *strides, int64_t *blocks, int64_t *indices);
 
@@ -179,6 +180,6 @@ void gdnn_primitive_destroy(gdnn_primitive *primitive);
 // The layout that an argument must have; NULL where the primitive has no such argument. Owned by the caller.
 gdnn_layout *gdnn_primitive_layout(const gdnn_primitive *primitive, int argument);
 size_t gdnn_scratchpad_bytes(const gdnn_primitive *primitive);
-// The name of the implementation, for profiles.
+// The name of the implementation; that of a convolution by reference code begins with "ref".
 const char *gdnn_primitive_name(const gdnn_primitive *primitive);
 int gdnn_execute(gdnn_primitive *primitive, int count, const int *arguments, void *const *pointers);

@@ -83,6 +83,16 @@ package final class KernelContext {
         }
     }
 
+    /// The narrower type that an input stands for, which the input then no longer says.
+    func takeMeaning(of index: Int) throws -> ElementType? {
+        guard inputs.indices.contains(index), case .tensor(var tensor)? = inputs[index],
+            let meant = tensor.standsFor
+        else { return nil }
+        tensor.standsFor = nil
+        inputs[index] = .tensor(tensor)
+        return meant
+    }
+
     /// The element type of an input, where it is a tensor.
     package func elementType(_ index: Int) -> ElementType? {
         inputs.indices.contains(index) ? inputs[index]?.elementType : nil

@@ -20,6 +20,16 @@ public struct PlanOptions: Sendable {
     /// What decodes pictures for ImageDecoder nodes; models with such nodes are refused where nil.
     public var pictureDecoder: PictureDecoder?
 
+    /// What random operators without a seed of their own draw from, the same in every session; anew in each where nil.
+    public var seed: UInt64?
+
     /// The usual plan for inference.
     public init() {}
+
+    /// The plan of a model whose outputs are compared with another's: random operators draw alike in both.
+    public static var forComparison: PlanOptions {
+        var options = PlanOptions()
+        options.seed = 0
+        return options
+    }
 }

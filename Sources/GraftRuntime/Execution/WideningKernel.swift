@@ -3,7 +3,11 @@ import GraftCore
 
 /// Runs a kernel that computes in 32-bit floating point on narrower numbers: operands are converted before, results
 /// after.
+///
+/// A result that only such kernels read stays wide on the way: it is not rounded, and not converted twice.
 final class WideningKernel: Kernel {
+    /// The outputs that only widening kernels read.
+    var staysWide: Set<Int> = []
     private let inner: any Kernel
     private var kept: [Int: (version: Int, tensor: RuntimeTensor)] = [:]
 
@@ -13,6 +17,10 @@ final class WideningKernel: Kernel {
         // The first floating-point operand says what the results are; scales and the like may have another type.
         var first: ElementType?
         for index in 0..<context.inputCount {
+            if let meant = try context.takeMeaning(of: index) {
+                first = first ?? meant
+                continue
+            }
             guard let type = context.elementType(index) else { continue }
             if type.isFloatingPoint { first = first ?? type }
             guard type == .float16 || type == .bfloat16 else { continue }
@@ -21,7 +29,12 @@ final class WideningKernel: Kernel {
         try inner.run(context)
         guard let narrow = first, narrow == .float16 || narrow == .bfloat16 else { return }
         for index in 0..<context.outputCount {
-            guard case .tensor(let tensor)? = context.output(at: index), tensor.elementType == .float32 else {
+            guard case .tensor(var tensor)? = context.output(at: index), tensor.elementType == .float32 else {
+                continue
+            }
+            if staysWide.contains(index) {
+                tensor.standsFor = narrow
+                context.set(index, tensor)
                 continue
             }
             context.set(index, try context.converted(tensor, narrow))

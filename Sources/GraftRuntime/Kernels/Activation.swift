@@ -114,6 +114,8 @@ func applyPostOperations(_ operations: [PostOperation], _ context: KernelContext
             }
             try ElementwiseRunner(activation).run(tensor.pointer, tensor.pointer, tensor.count, context.arena)
         case .add(let input):
+            // The result is not in blocks, and what follows knows only its own elements.
+            if context.isBlocked(input) { _ = try context.input(input) }
             context.append(.tensor(tensor), version: 0)
             try runArithmetic(.add, context, context.inputCount - 1, input)
         }

@@ -80,7 +80,7 @@ struct ConvolutionMaker {
             requests.insert(Request(source: source, target: target, fuses: true, sums: adds, winograd: true), at: 0)
         }
         for request in requests {
-            guard let primitive = try make(request), !primitive.isReference, !primitive.name.hasPrefix("gemm"),
+            guard let primitive = try make(request), !primitive.isReference, !primitive.name.contains("gemm"),
                 let weights = primitive.layout(GDNN_ARG_WEIGHTS)
             else { continue }
             var made = PreparedConvolution(

@@ -150,7 +150,7 @@ final class RandomSeeds {
     init(_ node: KernelNode) {
         let seed = node.attributes.float("seed").map { UInt64($0.bitPattern) }
         isFixed = seed != nil
-        value = seed ?? UInt64.random(in: .min ... .max)
+        value = seed ?? node.options.seed ?? UInt64.random(in: .min ... .max)
     }
 
     func next() -> Seed {

@@ -160,7 +160,9 @@ final class TextCast: Kernel {
         let result = try context.output(0, T.elementType, strings.shape).typed(T.self)
         for (index, bytes) in strings.elements.enumerated() {
             let text = String(decoding: bytes, as: UTF8.self)
-            guard let number = parse(text) else {
+            // Blanks around a number say nothing, as in NumPy's conversion.
+            let trimmed = String(text.drop { $0.isWhitespace }.reversed().drop { $0.isWhitespace }.reversed())
+            guard let number = parse(trimmed) else {
                 throw KernelFailure("the text \"\(text.prefix(40))\" is no \(T.elementType.name)")
             }
             result[index] = number

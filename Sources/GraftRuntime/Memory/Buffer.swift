@@ -32,6 +32,13 @@ package final class Buffer {
 
     deinit { arena?.giveBack(pointer, sizeClass: sizeClass) }
 
+    /// Drops the resident pages of a mapped file behind a part of the block; they are read again when touched.
+    func releasePages(offset: Int, count: Int) {
+        guard let file = keeper as? MappedFile, let base = file.bytes.baseAddress else { return }
+        let start = UnsafeRawPointer(pointer) - base + offset
+        file.releasePages(start..<start + count)
+    }
+
     /// Whether a kernel may write the block: false for weights in files and for what a caller owns.
     package var isWritable: Bool { arena != nil }
 

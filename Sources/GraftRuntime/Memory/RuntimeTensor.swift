@@ -34,6 +34,8 @@ package struct RuntimeTensor {
     package let offset: Int
     /// The number of elements.
     package let count: Int
+    /// The narrower type that 32-bit elements between two widening kernels stand for.
+    var standsFor: ElementType?
 
     package init(
         _ elementType: ElementType, _ shape: [Int], layout: Layout = .rowMajor, buffer: Buffer, offset: Int = 0
@@ -68,6 +70,9 @@ package struct RuntimeTensor {
     package var int64s: UnsafeMutablePointer<Int64> { pointer.assumingMemoryBound(to: Int64.self) }
     /// The elements as any type of their width.
     package func typed<T>(_ type: T.Type) -> UnsafeMutablePointer<T> { pointer.assumingMemoryBound(to: T.self) }
+
+    /// Drops the resident pages of the file that the tensor lies in.
+    func releasePages() { buffer.releasePages(offset: offset, count: byteCount) }
 
     /// The number of elements of all axes after the second.
     package var spatialCount: Int { rank > 2 ? shape[2...].reduce(1, *) : 1 }

@@ -60,6 +60,15 @@ package final class MemoryDescriptor {
         return MemoryDescriptor(handle: handle, isAny: true)
     }
 
+    /// Whether 32-bit floating-point numbers in this layout can be had back as they were.
+    var isReversible: Bool {
+        withUnsafeTemporaryAllocation(of: Int64.self, capacity: 5 * Int(GDNN_MAX_RANK)) { memory in
+            let parts = (0..<5).map { memory.baseAddress?.advanced(by: $0 * Int(GDNN_MAX_RANK)) }
+            return gdnn_layout_type(handle) == ElementType.float32.rawValue
+                && gdnn_layout_describe(handle, parts[0], parts[1], parts[2], parts[3], parts[4]) >= 0
+        }
+    }
+
     /// The number of bytes of a tensor in this layout.
     var byteCount: Int { gdnn_layout_bytes(handle) }
 

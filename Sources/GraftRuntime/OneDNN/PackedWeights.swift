@@ -19,11 +19,16 @@ final class LayoutConverter {
 
 /// Weights in the layout that a primitive wants.
 ///
-/// Constant weights are held in one form only: where the file has them until the first run, packed afterwards. Weights
-/// that change are packed again whenever their version changes.
+/// Constant weights are held in one form only: where the file has them until the first run, packed afterwards. Forms
+/// from which the weights cannot be had back (Winograd's, rounded ones) are kept beside the weights, whose pages of the
+/// file are let go. Weights that change are packed again whenever their version changes.
 final class PackedWeights {
+    private typealias Packed = (layout: MemoryDescriptor, buffer: Buffer, version: Int)
+
     private var constant: (layout: MemoryDescriptor, tensor: RuntimeTensor)?
-    private var packed: (layout: MemoryDescriptor, buffer: Buffer, version: Int)?
+    private var packed: Packed?
+    /// Forms from which the weights cannot be had back, the newest last.
+    private var derived: [Packed] = []
     private var converter: (from: MemoryDescriptor, to: MemoryDescriptor, reorder: LayoutConverter)?
 
     /// Weights that the executor passes at each run.
@@ -35,6 +40,7 @@ final class PackedWeights {
     /// The constant weights in the wanted layout.
     func constant(in wanted: MemoryDescriptor, _ context: KernelContext) throws -> UnsafeMutableRawPointer {
         if let packed, packed.layout.isEqual(to: wanted) { return packed.buffer.pointer }
+        if let found = derived.last(where: { $0.layout.isEqual(to: wanted) }) { return found.buffer.pointer }
         let (layout, pointer): (MemoryDescriptor, UnsafeMutableRawPointer)
         if let packed {
             (layout, pointer) = (packed.layout, packed.buffer.pointer)
@@ -45,8 +51,15 @@ final class PackedWeights {
         }
         let buffer = try context.arena.allocate(wanted.byteCount)
         try convert(pointer, layout, buffer.pointer, wanted, context)
-        packed = (wanted, buffer, 0)
-        constant = nil
+        constant?.tensor.releasePages()
+        if wanted.isReversible {
+            packed = (wanted, buffer, 0)
+            constant = nil
+        } else {
+            // Two batch sizes, that of the last batch included, are what a run over data needs.
+            if derived.count == 2 { derived.removeFirst() }
+            derived.append((wanted, buffer, 0))
+        }
         return buffer.pointer
     }
 

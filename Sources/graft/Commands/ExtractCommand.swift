@@ -56,7 +56,7 @@ struct ExtractCommand: ParsableCommand {
         let starts = part.graph.inputs.filter { part.graph[$0].initializer == nil }.map { part.graph[$0].name }
         let ends = part.graph.outputs.map { part.graph[$0].name }
         let given = try ProbeInputs.make(for: source)
-        var options = PlanOptions()
+        var options = PlanOptions.forComparison
         let computed = starts.filter { given[$0] == nil } + ends
         options.outputs = computed.compactMap { source.graph.value(named: $0) }
         let plan = try Plan(source, options: options)

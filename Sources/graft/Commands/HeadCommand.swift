@@ -245,7 +245,7 @@ struct BodyCheck {
         }
         do {
             let inputs = try ProbeInputs.make(for: source)
-            var options = PlanOptions()
+            var options = PlanOptions.forComparison
             options.outputs = [before]
             let expected = try Session(Plan(source, options: options)).run(inputs)[name]
             options.outputs = [after]

@@ -3,6 +3,7 @@ import GraftCore
 import GraftFormats
 import GraftIR
 import GraftReport
+import OrderedCollections
 
 /// `graft inspect`: what is in a model.
 struct InspectCommand: ParsableCommand {
@@ -13,6 +14,7 @@ struct InspectCommand: ParsableCommand {
               graft inspect resnet50.onnx
               graft inspect mobilenet.h5 --depth 1
               graft inspect model.onnx --graph model.svg
+              graft inspect model.onnx --values
             """)
 
     @Argument(help: "The model.")
@@ -23,6 +25,9 @@ struct InspectCommand: ParsableCommand {
 
     @Option(name: .long, help: "Draw the layers into this SVG file.")
     var graph: String?
+
+    @Flag(name: .long, help: "Show the type and shape of every value, with the node that makes it.")
+    var values = false
 
     @OptionGroup var common: CommonOptions
 
@@ -36,9 +41,15 @@ struct InspectCommand: ParsableCommand {
             Console.note("drawn: \(graph)")
         }
         if common.json {
-            Console.output(summary.json(path: model, format: format.name).text(.indented))
+            var json = summary.json(path: model, format: format.name)
+            if values, case .object(var object) = json {
+                object["values"] = summary.valuesJSON
+                json = .object(object)
+            }
+            Console.output(json.text(.indented))
         } else {
             Console.output(summary.text(path: model, format: format.name, depth: depth))
+            if values { Console.output("\n\(summary.valuesText)") }
         }
     }
 }

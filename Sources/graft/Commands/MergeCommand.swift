@@ -75,13 +75,13 @@ struct MergeCommand: ParsableCommand {
     private func parity(_ a: Model, _ b: Model, _ whole: Model) throws -> OutputParity {
         let joints = try Merge.joints(pairs(a, b), a, b)
         let given = try ProbeInputs.make(for: whole)
-        var options = PlanOptions()
+        var options = PlanOptions.forComparison
         let fed = Set(joints.map(\.output))
         let kept = a.graph.outputs.map { a.graph[$0].name }.filter { !fed.contains($0) }
         options.outputs = (joints.map(\.output) + kept).compactMap { a.graph.value(named: $0) }
         let plan = try Plan(a, options: options)
         let middle = try Session(plan).run(given.filter { entry in plan.inputs.contains { $0.name == entry.key } })
-        let session = try Session(Plan(b))
+        let session = try Session(Plan(b, options: .forComparison))
         var inputs: [String: Tensor] = [:]
         for port in session.plan.inputs {
             if let joint = joints.first(where: { $0.input == port.name }) {
