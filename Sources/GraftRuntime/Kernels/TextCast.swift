@@ -131,14 +131,14 @@ final class TextCast: Kernel {
         switch target {
         case .float64: try fill(strings, Double.self, context) { Self.number($0, strtod) }
         case .float32: try fill(strings, Float.self, context) { Self.number($0, strtof) }
-        case .int8: try fill(strings, Int8.self, context) { Int8($0) }
-        case .int16: try fill(strings, Int16.self, context) { Int16($0) }
-        case .int32: try fill(strings, Int32.self, context) { Int32($0) }
-        case .int64: try fill(strings, Int64.self, context) { Int64($0) }
-        case .uint8: try fill(strings, UInt8.self, context) { UInt8($0) }
-        case .uint16: try fill(strings, UInt16.self, context) { UInt16($0) }
-        case .uint32: try fill(strings, UInt32.self, context) { UInt32($0) }
-        case .uint64: try fill(strings, UInt64.self, context) { UInt64($0) }
+        case .int8: try fill(strings, Int8.self, context, Self.integer)
+        case .int16: try fill(strings, Int16.self, context, Self.integer)
+        case .int32: try fill(strings, Int32.self, context, Self.integer)
+        case .int64: try fill(strings, Int64.self, context, Self.integer)
+        case .uint8: try fill(strings, UInt8.self, context, Self.integer)
+        case .uint16: try fill(strings, UInt16.self, context, Self.integer)
+        case .uint32: try fill(strings, UInt32.self, context, Self.integer)
+        case .uint64: try fill(strings, UInt64.self, context, Self.integer)
         case .bool:
             try fill(strings, Bool.self, context) {
                 switch $0.lowercased() {
@@ -167,6 +167,11 @@ final class TextCast: Kernel {
             }
             result[index] = number
         }
+    }
+
+    /// A whole text as a whole number, which may be written with a fraction of zero or an exponent.
+    private static func integer<T: FixedWidthInteger>(_ text: String) -> T? {
+        T(text) ?? number(text, strtod).flatMap { T(exactly: $0) }
     }
 
     /// A whole text as a decimal number; `inf` and `nan` in any spelling of their letters.
