@@ -3,7 +3,6 @@ import GraftCore
 import GraftFormats
 import GraftIR
 import GraftReport
-import OrderedCollections
 
 /// `graft inspect`: what is in a model.
 struct InspectCommand: ParsableCommand {
@@ -26,7 +25,7 @@ struct InspectCommand: ParsableCommand {
     @Option(name: .long, help: "Draw the layers into this SVG file.")
     var graph: String?
 
-    @Flag(name: .long, help: "Show the type and shape of every value, with the node that makes it.")
+    @Flag(name: .long, help: "Show the type and shape of every value, as --json always does.")
     var values = false
 
     @OptionGroup var common: CommonOptions
@@ -41,12 +40,7 @@ struct InspectCommand: ParsableCommand {
             Console.note("drawn: \(graph)")
         }
         if common.json {
-            var json = summary.json(path: model, format: format.name)
-            if values, case .object(var object) = json {
-                object["values"] = summary.valuesJSON
-                json = .object(object)
-            }
-            Console.output(json.text(.indented))
+            Console.output(summary.json(path: model, format: format.name).text(.indented))
         } else {
             Console.output(summary.text(path: model, format: format.name, depth: depth))
             if values { Console.output("\n\(summary.valuesText)") }

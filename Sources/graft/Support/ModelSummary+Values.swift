@@ -6,7 +6,6 @@ extension ModelSummary {
     private struct Line {
         let name: String
         let type: String
-        let node: String
         let op: String
     }
 
@@ -17,8 +16,7 @@ extension ModelSummary {
                 guard let output else { return nil }
                 let type = types.type(of: output) ?? model.graph[output].type
                 return Line(
-                    name: model.graph[output].name, type: type.map(Self.text) ?? "?",
-                    node: node.label(in: model.graph), op: node.op.description)
+                    name: model.graph[output].name, type: type.map(Self.text) ?? "?", op: node.op.description)
             }
         }
     }
@@ -40,13 +38,5 @@ extension ModelSummary {
         var table = Table([("value", .left), ("type and shape", .left), ("made by", .left)])
         for line in lines { table.add([line.name, line.type, line.op]) }
         return table.text()
-    }
-
-    /// The same for machines.
-    var valuesJSON: JSON {
-        JSON(
-            lines.map {
-                ["name": JSON($0.name), "type": JSON($0.type), "node": JSON($0.node), "operator": JSON($0.op)]
-            })
     }
 }
