@@ -14,8 +14,6 @@ warnings.filterwarnings("ignore")
 
 
 def torchvision_model(name):
-    import zoo_torchvision
-    zoo_torchvision.ready()
     import torchvision
     return torchvision.models.get_model(name, weights=None), (3, 224, 224)
 
@@ -50,6 +48,9 @@ MODELS = {
 
 def make(name):
     """The module in evaluation mode with weights and statistics that are not trivial, and the shape of one input."""
+    # timm and torchvision both need torchvision's operators.
+    import zoo_torchvision
+    zoo_torchvision.ready()
     torch.manual_seed(0)
     module, shape = MODELS[name](name)
     for layer in module.modules():
