@@ -151,7 +151,7 @@ private func runFloats(
     try withOperands(Float.self, context, first, second) { walk, a, b, target in
         let (strideA, strideB) = (walk.innerStride(0), walk.innerStride(1))
         guard strideA | strideB == 1 else {
-            combineFloats(operation, walk, a, b, target)
+            combineFloating(operation, walk, a, b, target)
             return
         }
         let native = operation.native
@@ -162,9 +162,17 @@ private func runFloats(
     }
 }
 
-private func combineFloats(
-    _ operation: ArithmeticOperation, _ walk: Broadcast, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>,
-    _ target: UnsafeMutablePointer<Float>
+private func runFloating<T: BinaryFloatingPoint & BitwiseCopyable>(
+    _ type: T.Type, _ operation: ArithmeticOperation, _ context: KernelContext, _ first: Int, _ second: Int
+) throws {
+    try withOperands(T.self, context, first, second) { walk, a, b, target in
+        combineFloating(operation, walk, a, b, target)
+    }
+}
+
+private func combineFloating<T: BinaryFloatingPoint & BitwiseCopyable>(
+    _ operation: ArithmeticOperation, _ walk: Broadcast, _ a: UnsafePointer<T>, _ b: UnsafePointer<T>,
+    _ target: UnsafeMutablePointer<T>
 ) {
     switch operation {
     case .add: combine(walk, a, b, target) { $0 + $1 }
@@ -173,21 +181,6 @@ private func combineFloats(
     case .divide: combine(walk, a, b, target) { $0 / $1 }
     case .maximum: combine(walk, a, b, target) { $0 > $1 || $0.isNaN ? $0 : $1 }
     case .minimum: combine(walk, a, b, target) { $0 < $1 || $0.isNaN ? $0 : $1 }
-    }
-}
-
-private func runFloating<T: BinaryFloatingPoint & BitwiseCopyable>(
-    _ type: T.Type, _ operation: ArithmeticOperation, _ context: KernelContext, _ first: Int, _ second: Int
-) throws {
-    try withOperands(T.self, context, first, second) { walk, a, b, target in
-        switch operation {
-        case .add: combine(walk, a, b, target) { $0 + $1 }
-        case .subtract: combine(walk, a, b, target) { $0 - $1 }
-        case .multiply: combine(walk, a, b, target) { $0 * $1 }
-        case .divide: combine(walk, a, b, target) { $0 / $1 }
-        case .maximum: combine(walk, a, b, target) { $0 > $1 || $0.isNaN ? $0 : $1 }
-        case .minimum: combine(walk, a, b, target) { $0 < $1 || $0.isNaN ? $0 : $1 }
-        }
     }
 }
 

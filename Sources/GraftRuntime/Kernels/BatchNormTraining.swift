@@ -36,15 +36,9 @@ enum BatchNormTrainingKernels: KernelFamily {
     }
 
     private static func forward(_ context: KernelContext, _ settings: Settings) throws {
-        let x = try ChannelRows.operand(context, 0)
-        let rows = ChannelRows(x)
-        let (scale, shift) = (try context.numbers(1), try context.numbers(2))
-        let (oldMean, oldVariance) = (try context.numbers(3), try context.numbers(4))
-        let channels = rows.channels
-        guard [scale, shift, oldMean, oldVariance].allSatisfy({ $0.count == channels }) else {
-            throw KernelFailure("scale, B, mean and var do not fit \(channels) channels")
-        }
-        guard rows.rows > 0 else { throw KernelFailure("an empty batch has no statistics") }
+        let batch = try BatchToNormalize(context)
+        let (x, rows, channels) = (batch.x, batch.rows, batch.rows.channels)
+        let (scale, shift, oldMean, oldVariance) = (batch.scale, batch.shift, batch.oldMean, batch.oldVariance)
         let (mean, variance) = try rows.moments(x, context)
         let newMean = try context.output(1, .float32, [channels]).floats
         let newVariance = try context.output(2, .float32, [channels]).floats

@@ -23,15 +23,9 @@ enum BatchStatistics {
 
     /// Outputs Y, running mean and variance, and before opset 14 those of the batch.
     static func normalize(_ context: KernelContext, _ settings: Settings) throws {
-        let x = try ChannelRows.operand(context, 0)
-        let rows = ChannelRows(x)
-        let (scale, shift) = (try context.numbers(1), try context.numbers(2))
-        let (oldMean, oldVariance) = (try context.numbers(3), try context.numbers(4))
-        let channels = rows.channels
-        guard [scale, shift, oldMean, oldVariance].allSatisfy({ $0.count == channels }) else {
-            throw KernelFailure("scale, B, mean and var do not fit \(channels) channels")
-        }
-        guard rows.rows > 0 else { throw KernelFailure("an empty batch has no statistics") }
+        let batch = try BatchToNormalize(context)
+        let (x, rows, channels) = (batch.x, batch.rows, batch.rows.channels)
+        let (scale, shift, oldMean, oldVariance) = (batch.scale, batch.shift, batch.oldMean, batch.oldVariance)
         let (mean, variance) = try rows.moments(x, context)
         let kept = settings.momentum
         var (factor, offset) = (scale, shift)
@@ -47,5 +41,30 @@ enum BatchStatistics {
         }
         let y = try context.output(0, .float32, x.shape, layout: x.layout)
         NormalizationKernels.affineChannels(x, y, factor, offset)
+    }
+}
+
+/// The five inputs of a batch normalization that takes the statistics of its batch, checked.
+struct BatchToNormalize {
+    let x: RuntimeTensor
+    let rows: ChannelRows
+    let scale: [Float]
+    let shift: [Float]
+    let oldMean: [Float]
+    let oldVariance: [Float]
+
+    /// Reads inputs 0 to 4.
+    ///
+    /// - Throws: ``KernelFailure`` where they do not fit each other, or the batch is empty.
+    init(_ context: KernelContext) throws {
+        x = try ChannelRows.operand(context, 0)
+        let rows = ChannelRows(x)
+        self.rows = rows
+        (scale, shift) = (try context.numbers(1), try context.numbers(2))
+        (oldMean, oldVariance) = (try context.numbers(3), try context.numbers(4))
+        guard [scale, shift, oldMean, oldVariance].allSatisfy({ $0.count == rows.channels }) else {
+            throw KernelFailure("scale, B, mean and var do not fit \(rows.channels) channels")
+        }
+        guard rows.rows > 0 else { throw KernelFailure("an empty batch has no statistics") }
     }
 }
