@@ -4,8 +4,8 @@ import GraftIR
 /// The code of one node: made once when the graph is planned, run as often as wanted.
 ///
 /// # How to add a kernel
-/// Write a file in `Kernels/` named after the operator family, with an enum that conforms to ``KernelFamily`` and
-/// lists its ``KernelDefinition``s, and add the enum to ``KernelRegistry/families``. A definition names the operator,
+/// Write a file in its room of `Kernels/`, named after the operator family, with an enum that conforms to
+/// ``KernelFamily`` and lists its ``KernelDefinition``s, and add the enum to ``KernelRegistry/families``. A definition names the operator,
 /// the opset versions whose semantics it implements, and a factory. The factory reads the attributes once, refuses
 /// what the kernel does not do by throwing ``KernelFailure`` (the model is then refused before anything runs), and
 /// returns the kernel.
