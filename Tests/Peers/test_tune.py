@@ -168,7 +168,9 @@ class Killed(unittest.TestCase):
                     process.send_signal(signal.SIGKILL)
                     process.wait()
                     killed += 1
-                    self.assertFalse((place / f"{name}.onnx").exists(), "half-written output")
+                    result = place / f"{name}.onnx"
+                    if result.exists():  # The process was killed between its last rename and its end.
+                        self.assertEqual(result.read_bytes(), expected, "half-written output")
                     subprocess.run(command(name, "--resume"), check=True, timeout=300, **quiet)
                 self.assertEqual((place / f"{name}.onnx").read_bytes(), expected, f"kill {number}")
             self.assertGreater(killed, self.KILLS // 2)
