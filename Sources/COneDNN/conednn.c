@@ -180,6 +180,10 @@ gdnn_layout *gdnn_layout_channel_blocks(int type, int rank, const int64_t *dims,
     return tag == dnnl_format_tag_undef ? NULL : tagged(type, rank, dims, tag);
 }
 
+gdnn_layout *gdnn_layout_filter_blocks(int type, int rank, const int64_t *dims) {
+    return rank == 4 ? tagged(type, rank, dims, dnnl_Oihw16o) : rank == 5 ? tagged(type, rank, dims, dnnl_Goihw16g) : NULL;
+}
+
 static gdnn_layout *from_ref(md_ref ref) {
     if (!ref) return NULL;
     gdnn_layout *layout = new_layout();
@@ -409,7 +413,6 @@ static int convolve(
     const gdnn_layout *bias, const gdnn_layout *dst, const gdnn_window *window, const gdnn_attributes *attributes) {
     BEGIN(transposed ? "deconvolution" : "convolution");
     dnnl_alg_kind_t kind = transposed ? dnnl_deconvolution_direct : dnnl_convolution_direct;
-    if (attributes && attributes->winograd && !transposed) kind = dnnl_convolution_winograd;
     dnnl_dims_t strides, dilates, begin, end;
     for (int i = 0; i < GDNN_MAX_RANK && i < DNNL_MAX_NDIMS; i++) {
         strides[i] = window->strides[i], dilates[i] = window->dilations[i] - 1;

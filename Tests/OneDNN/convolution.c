@@ -32,7 +32,7 @@ static const chain chains[] = {
 #define CHAINS (int)(sizeof chains / sizeof *chains)
 
 typedef struct {
-    int transposed, bias, winograd;
+    int transposed, bias;
     char source, target;
     enum tolerance tolerance;
 } variant;
@@ -40,7 +40,7 @@ typedef struct {
 static void forward(const geometry *g, const chain *post, variant v) {
     shapes s = shapes_of(g, v.transposed);
     begin(
-        "%s%s%s, %s, %c to %c%s%s", v.winograd ? "Winograd " : "", v.transposed ? "transposed " : "", g->name,
+        "%s%s, %s, %c to %c%s%s", v.transposed ? "transposed " : "", g->name,
         post->name, v.source, v.target, v.bias ? ", bias" : "", v.tolerance == BFLOAT ? ", fast" : "");
     int64_t nx = count_of(s.rank, s.x), nw = count_of(s.weights_rank, s.w), ny = count_of(s.rank, s.y);
     float *x = numbers(nx, 1), *w = numbers(nw, 2), *b = numbers(g->outputs, 3), *extra = numbers(ny, 4);
@@ -67,7 +67,7 @@ static void forward(const geometry *g, const chain *post, variant v) {
     gdnn_post_op operations[2];
     memcpy(operations, post->operations, sizeof operations);
     if (added >= 0) operations[added].operand = second;
-    gdnn_attributes attributes = {operations, post->count, v.tolerance == BFLOAT, v.winograd};
+    gdnn_attributes attributes = {operations, post->count, v.tolerance == BFLOAT};
     gdnn_primitive *primitive = NULL;
     int status = (v.transposed ? gdnn_deconvolution : gdnn_convolution)(
         &primitive, GDNN_FORWARD_INFERENCE, source, weights, bias, target, &s.window, &attributes);
@@ -79,8 +79,7 @@ static void forward(const geometry *g, const chain *post, variant v) {
     if (v.bias) operands[count++] = (operand){GDNN_ARG_BIAS, b, 0, 0};
     if (added >= 0)
         operands[count] = (operand){GDNN_ARG_POST_BINARY + added * GDNN_ARG_POST_STRIDE, extra, 0, 0};
-    if (v.winograd && status == GDNN_UNIMPLEMENTED) note_missing();
-    else if (run(status, primitive, operands)) expect_close(y, wanted, ny, v.tolerance);
+    if (run(status, primitive, operands)) expect_close(y, wanted, ny, v.tolerance);
     gdnn_layout *all[] = {source, target, weights, bias, second};
     for (int i = 0; i < 5; i++) gdnn_layout_destroy(all[i]);
     free(x), free(w), free(b), free(extra), free(y), free(wanted);
@@ -100,25 +99,25 @@ void test_convolution(void) {
     for (int g = 0; g < geometry_count; g++)
         for (int i = 0; i < 5; i++)
             for (int bias = 0; bias < 2; bias++)
-                forward(&geometries[g], &chains[0], (variant){0, bias, 0, orders[i][0], orders[i][1], FLOAT});
+                forward(&geometries[g], &chains[0], (variant){0, bias, orders[i][0], orders[i][1], FLOAT});
     // With channels that fill blocks, with channels that do not, and with one filter for each channel.
     for (int p = 1; p < CHAINS; p++)
         for (int g = 0; g < geometry_count; g += g == 0 ? 2 : g == 2 ? 10 : 100)
             for (int i = 0; i < 3; i++)
                 forward(
                     &geometries[g], &chains[p],
-                    (variant){0, 1, 0, orders[i][0], orders[i][1], tolerance_of(&chains[p])});
+                    (variant){0, 1, orders[i][0], orders[i][1], tolerance_of(&chains[p])});
     for (int g = 0; g < geometry_count; g++)
         for (int i = 0; i < 3; i++) {
-            forward(&geometries[g], &chains[1], (variant){0, 1, 0, orders[i][0], orders[i][1], BFLOAT});
-            forward(&geometries[g], &chains[0], (variant){1, 1, 0, orders[i][0], orders[i][1], BFLOAT});
+            forward(&geometries[g], &chains[1], (variant){0, 1, orders[i][0], orders[i][1], BFLOAT});
+            forward(&geometries[g], &chains[0], (variant){1, 1, orders[i][0], orders[i][1], BFLOAT});
         }
     // The first layer of an image model.
     const geometry first = {"first layer", 2, 2, 1, 3, 40, {23, 21}, {7, 7}, {2, 2}, {1, 1}, {3, 3}, {3, 3}};
     for (int p = 0; p < 2; p++)
         for (const char *target = "ble"; *target; target++) {
-            forward(&first, &chains[p], (variant){0, 1, 0, 'p', *target, FLOAT});
-            if (*target == 'l') forward(&first, &chains[p], (variant){0, 1, 0, 'l', 'l', FLOAT});
+            forward(&first, &chains[p], (variant){0, 1, 'p', *target, FLOAT});
+            if (*target == 'l') forward(&first, &chains[p], (variant){0, 1, 'l', 'l', FLOAT});
         }
     const geometry flagged[] = {
         {"64 to 64", 2, 1, 1, 64, 64, {14, 14}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}},
@@ -127,18 +126,17 @@ void test_convolution(void) {
         {"stride 2", 2, 1, 1, 64, 64, {14, 14}, {3, 3}, {2, 2}, {1, 1}, {1, 1}, {1, 1}},
     };
     const int posts[] = {0, 1, 3, 4, 12, 13, 15};
-    for (int winograd = 1; winograd >= 0; winograd--)
-        for (int g = 0; g < 4; g++)
-            for (int p = 0; p < 7; p++) {
-                const chain *post = &chains[posts[p]];
-                forward(&flagged[g], post, (variant){0, 1, winograd, 'b', 'b', tolerance_of(post)});
-            }
+    for (int g = 0; g < 4; g++)
+        for (int p = 0; p < 7; p++) {
+            const chain *post = &chains[posts[p]];
+            forward(&flagged[g], post, (variant){0, 1, 'b', 'b', tolerance_of(post)});
+        }
     for (int g = 0; g < geometry_count; g++)
         for (int i = 0; i < 5; i++)
             if (geometries[g].groups == 1 || i != 3)
-                forward(&geometries[g], &chains[0], (variant){1, i % 2, 0, orders[i][0], orders[i][1], FLOAT});
+                forward(&geometries[g], &chains[0], (variant){1, i % 2, orders[i][0], orders[i][1], FLOAT});
     for (int p = 1; p < CHAINS; p++)
-        forward(&geometries[0], &chains[p], (variant){1, 1, 0, 'l', 'l', tolerance_of(&chains[p])});
+        forward(&geometries[0], &chains[p], (variant){1, 1, 'l', 'l', tolerance_of(&chains[p])});
 }
 
 static void gradient(const geometry *g, int transposed, int direction, char source, char target, int fast) {

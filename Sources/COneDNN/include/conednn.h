@@ -103,6 +103,9 @@ gdnn_layout *gdnn_layout_strided(int type, int rank, const int64_t *dims, const 
 gdnn_layout *gdnn_layout_any(int type, int rank, const int64_t *dims);
 // The layout named nChw16c and its kin: channels (dimension 1) in blocks.
 gdnn_layout *gdnn_layout_channel_blocks(int type, int rank, const int64_t *dims, int64_t block);
+// The layouts named Oihw16o and Goihw16g: weights of a convolution over images, output channels or groups (dimension 0)
+// in blocks.
+gdnn_layout *gdnn_layout_filter_blocks(int type, int rank, const int64_t *dims);
 gdnn_layout *gdnn_layout_clone(const gdnn_layout *layout);
 void gdnn_layout_destroy(gdnn_layout *layout);
 int gdnn_layout_equal(const gdnn_layout *a, const gdnn_layout *b);
@@ -130,8 +133,6 @@ typedef struct {
     int post_op_count;
     // Whether products may be computed in bfloat16.
     int allow_bf16;
-    // Whether a convolution shall use Winograd's algorithm; GDNN_UNIMPLEMENTED where the library has none.
-    int winograd;
 } gdnn_attributes;
 
 // Geometry of convolution and pooling: one entry for each spatial dimension; dilations count from 1.

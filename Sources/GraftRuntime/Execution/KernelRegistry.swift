@@ -34,6 +34,7 @@ package enum KernelRegistry {
             DropoutTrainingKernels.self,
             EinsumKernels.self,
             ElementwiseKernels.self,
+            ExpandedDepthwiseKernels.self,
             FeatureScalingKernels.self,
             FlexAttentionKernels.self,
             FloatClassKernels.self,

@@ -24,7 +24,7 @@ struct Planner {
         [
             FoldPadding.self, FoldChannelScale.self, RecognizeActivations.self, RecognizeTanhGelu.self,
             RecognizeMomentNormalization.self, RecognizeNormalizations.self, RecognizeAttention.self,
-            FuseEpilogues.self, ChooseLayouts.self,
+            FuseEpilogues.self, FuseExpansions.self, ChooseLayouts.self,
         ]
     }
 

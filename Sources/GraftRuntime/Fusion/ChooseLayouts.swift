@@ -21,6 +21,8 @@ enum ChooseLayouts: PlanPass {
         var seen: Set<Int> = []
         for (index, slots) in aware {
             if graph.nodes[index]?.op.isONNX("Conv") == true { convolutions[regions.root(slots[0])] += 1 }
+            // It knows nothing but blocks.
+            if graph.nodes[index]?.op.type == "ExpandedDepthwise" { convolutions[regions.root(slots[0])] += 3 }
             for slot in slots where seen.insert(slot).inserted {
                 let root = regions.root(slot)
                 let foreignReaders = graph.readers[slot].count { !(aware[$0]?.contains(slot) ?? sinks($0, graph)) }
@@ -53,7 +55,7 @@ enum ChooseLayouts: PlanPass {
             }
             // An image is read as it is.
             return [output] + (tensor.shape[1] * group <= 4 ? [] : [input]) + operands
-        case "MaxPool", "AveragePool": return [output, input]
+        case "MaxPool", "AveragePool", "ExpandedDepthwise": return [output, input]
         case "Relu", "LeakyRelu", "HardSwish", "Swish", "Gelu", "Tanh", "Elu", "Mish", "Sigmoid":
             return [output, input]
         case "Add", "Mul":

@@ -51,6 +51,15 @@ package final class MemoryDescriptor {
         try strided(type, shape, strides: RuntimeTensor.strides(shape, .channelsLast))
     }
 
+    /// The layout of a convolution's weights with their output channels, or their groups, in blocks of 16.
+    static func filterBlocks(_ shape: [Int]) throws -> MemoryDescriptor {
+        guard
+            let handle = gdnn_layout_filter_blocks(
+                ElementType.float32.rawValue, Int32(shape.count), shape.map { Int64($0) })
+        else { throw KernelFailure("oneDNN has no layout with blocks of filters for shape \(shape)") }
+        return MemoryDescriptor(handle: handle)
+    }
+
     /// A layout that a primitive chooses.
     static func any(_ type: ElementType, _ shape: [Int]) throws -> MemoryDescriptor {
         guard

@@ -112,7 +112,6 @@ func postOperandArgument(_ position: Int) -> gdnn_argument {
 /// - Parameter sums: whether the tensor that is added lies where the result goes.
 func withAttributes<R>(
     _ operations: [PostOperation], operand: MemoryDescriptor?, allowBF16: Bool = false, sums: Bool = false,
-    winograd: Bool = false,
     _ body: (UnsafePointer<gdnn_attributes>) throws -> R
 ) rethrows -> R {
     let list = operations.map { operation -> gdnn_post_op in
@@ -128,8 +127,7 @@ func withAttributes<R>(
     }
     return try list.withUnsafeBufferPointer { list in
         var attributes = gdnn_attributes(
-            post_ops: list.baseAddress, post_op_count: Int32(list.count), allow_bf16: allowBF16 ? 1 : 0,
-            winograd: winograd ? 1 : 0)
+            post_ops: list.baseAddress, post_op_count: Int32(list.count), allow_bf16: allowBF16 ? 1 : 0)
         return try withExtendedLifetime(operand) { try body(&attributes) }
     }
 }

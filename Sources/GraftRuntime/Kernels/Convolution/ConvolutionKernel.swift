@@ -69,12 +69,51 @@ final class ConvolutionKernel: Kernel {
             guard let weights else { throw KernelFailure("the weights are missing") }
             packed = try weights.constant(in: prepared.weights, context)
         }
-        try execute(prepared, packed, bias, context)
-        if !prepared.fused { try applyPostOperations(postOperations, context) }
+        switch prepared.algorithm {
+        case .primitive(let primitive): try execute(primitive, prepared, packed, bias, context)
+        case .winograd(let winograd): try execute(winograd, prepared, packed, bias, context)
+        case .depthwise(let depthwise): try execute(depthwise, prepared, packed, bias, context)
+        }
+        try applyPostOperations(postOperations.dropFirst(prepared.fusedCount), context)
     }
 
     private func execute(
-        _ prepared: PreparedConvolution, _ weights: UnsafeMutableRawPointer, _ bias: RuntimeTensor?,
+        _ winograd: WinogradConvolution, _ prepared: PreparedConvolution, _ weights: UnsafeMutableRawPointer,
+        _ bias: RuntimeTensor?, _ context: KernelContext
+    ) throws {
+        let x = try context.reordered(context.anyOrder(0), prepared.sourceOrder)
+        let y: RuntimeTensor
+        var addend: RuntimeTensor?
+        if let input = winograd.addend {
+            y = try context.output(0, reusing: input, .float32, prepared.shape.target, layout: prepared.targetOrder)
+            addend = try context.reordered(context.anyOrder(input), prepared.targetOrder)
+        } else {
+            y = try context.output(0, .float32, prepared.shape.target, layout: prepared.targetOrder)
+        }
+        let operands = WinogradConvolution.Operands(
+            source: x.floats, weights: weights.assumingMemoryBound(to: Float.self), bias: bias?.floats,
+            addend: addend?.floats, target: y.floats)
+        try winograd.run(operands, context)
+    }
+
+    private func execute(
+        _ depthwise: DepthwiseConvolution, _ prepared: PreparedConvolution, _ weights: UnsafeMutableRawPointer,
+        _ bias: RuntimeTensor?, _ context: KernelContext
+    ) throws {
+        let x = try context.reordered(context.anyOrder(0), prepared.sourceOrder)
+        let y = try context.output(0, .float32, prepared.shape.target, layout: prepared.targetOrder)
+        let padded = try context.temporary(.float32, [y.blockCount * Layout.block]).floats
+        padded.update(repeating: 0, count: y.blockCount * Layout.block)
+        if let bias { padded.update(from: bias.floats, count: bias.count) }
+        let operands = DepthwiseConvolution.Operands(
+            source: x.floats, imageStep: x.blockCount * x.spatialCount * Layout.block,
+            weights: weights.assumingMemoryBound(to: Float.self), bias: padded, target: y.floats)
+        try depthwise.run(operands, nil, context)
+    }
+
+    private func execute(
+        _ primitive: Primitive, _ prepared: PreparedConvolution, _ weights: UnsafeMutableRawPointer,
+        _ bias: RuntimeTensor?,
         _ context: KernelContext
     ) throws {
         let x = try context.reordered(context.anyOrder(0), prepared.sourceOrder)
@@ -85,10 +124,8 @@ final class ConvolutionKernel: Kernel {
             source = buffer.pointer
         }
         var operand: (position: Int, input: Int)?
-        if prepared.fused {
-            for (position, operation) in postOperations.enumerated() {
-                if case .add(let input) = operation { operand = (position, input) }
-            }
+        for (position, operation) in postOperations.prefix(prepared.fusedCount).enumerated() {
+            if case .add(let input) = operation { operand = (position, input) }
         }
         let y: RuntimeTensor
         if prepared.sums, let operand {
@@ -110,7 +147,7 @@ final class ConvolutionKernel: Kernel {
             let other = try context.reordered(context.anyOrder(operand.input), prepared.targetOrder)
             arguments.append((postOperandArgument(operand.position), other.pointer))
         }
-        try prepared.primitive.run(context.arena, arguments)
+        try primitive.run(context.arena, arguments)
         if let converter = prepared.target { try converter.run(target, y.pointer, context.arena) }
     }
 

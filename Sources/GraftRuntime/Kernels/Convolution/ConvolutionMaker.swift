@@ -1,16 +1,16 @@
 import COneDNN
 import GraftCore
 
-/// A primitive for one combination of shapes, and the layouts of what it reads and writes.
+/// What computes a convolution for one combination of shapes, and the layouts of what it reads and writes.
 struct PreparedConvolution {
     let shape: ConvolutionShape
     let hasBias: Bool
     let wasAskedToFuse: Bool
-    /// Whether the primitive applies the post-operations.
-    let fused: Bool
+    /// The post-operations that are applied on the way, the first ones.
+    let fusedCount: Int
     /// Whether the tensor that is added lies where the result goes.
     let sums: Bool
-    let primitive: Primitive
+    let algorithm: Algorithm
     let stored: MemoryDescriptor
     let weights: MemoryDescriptor
     /// The memory order that the input is brought into.
@@ -21,9 +21,15 @@ struct PreparedConvolution {
     var sourceLayout: MemoryDescriptor?
     var target: LayoutConverter?
     var targetLayout: MemoryDescriptor?
+
+    enum Algorithm {
+        case primitive(Primitive)
+        case winograd(WinogradConvolution)
+        case depthwise(DepthwiseConvolution)
+    }
 }
 
-/// Finds oneDNN's fastest primitive for a convolution.
+/// Finds the fastest way to compute a convolution.
 struct ConvolutionMaker {
     let shape: ConvolutionShape
     let isTransposed: Bool
@@ -38,7 +44,6 @@ struct ConvolutionMaker {
         var target: MemoryDescriptor
         var fuses: Bool
         var sums = false
-        var winograd = false
     }
 
     private var adds: Bool { postOperations.contains { if case .add = $0 { true } else { false } } }
@@ -53,8 +58,7 @@ struct ConvolutionMaker {
         let operand = request.target.isAny ? plainTarget : request.target
         var window = shape.window.native
         return try withAttributes(
-            request.fuses ? postOperations : [], operand: operand, sums: request.sums,
-            winograd: request.winograd
+            request.fuses ? postOperations : [], operand: operand, sums: request.sums
         ) { attributes in
             try Primitive.make { result in
                 isTransposed
@@ -68,24 +72,23 @@ struct ConvolutionMaker {
         }
     }
 
-    /// A primitive between tensors in blocks of channels; nil where oneDNN has no fast one.
+    /// What works between tensors in blocks of channels; nil where nothing fast does.
     func inBlocks() throws -> PreparedConvolution? {
         guard shape.source.count == 4, !isTransposed, fuses || postOperations.isEmpty else { return nil }
         let sourceOrder: Layout = shape.source[1] <= 4 ? .rowMajor : .blocked
         let source = try MemoryDescriptor.ordered(type, shape.source, sourceOrder)
         let target = try MemoryDescriptor.ordered(.float32, shape.target, .blocked)
+        if let own = try ownAlgorithm() { return own }
         var requests = [Request(source: source, target: target, fuses: true, sums: adds)]
         if adds { requests.append(Request(source: source, target: target, fuses: true)) }
-        if suitsWinograd {
-            requests.insert(Request(source: source, target: target, fuses: true, sums: adds, winograd: true), at: 0)
-        }
         for request in requests {
             guard let primitive = try make(request), !primitive.isReference, !primitive.name.contains("gemm"),
                 let weights = primitive.layout(GDNN_ARG_WEIGHTS)
             else { continue }
             var made = PreparedConvolution(
-                shape: shape, hasBias: hasBias, wasAskedToFuse: fuses, fused: true, sums: request.sums,
-                primitive: primitive, stored: try shape.storedWeights(.float32, transposed: false), weights: weights,
+                shape: shape, hasBias: hasBias, wasAskedToFuse: fuses, fusedCount: postOperations.count,
+                sums: request.sums, algorithm: .primitive(primitive),
+                stored: try shape.storedWeights(.float32, transposed: false), weights: weights,
                 sourceOrder: sourceOrder, targetOrder: .blocked)
             if type != .float32 {
                 made.source = try LayoutConverter(
@@ -97,17 +100,27 @@ struct ConvolutionMaker {
         return nil
     }
 
-    /// Whether Winograd's algorithm pays: 3 by 3 windows next to each other, and transformed weights, up to four times
-    /// as large, that stay small.
-    ///
-    /// Its largest error, measured against 64-bit arithmetic on normally distributed data, is 1.3e-6 of the result's
-    /// scale, where the direct algorithm has 2.5e-7.
-    private var suitsWinograd: Bool {
-        let window = shape.window
-        let isPlain = window.kernel == [3, 3] && window.strides == [1, 1] && window.dilations == [1, 1]
-        return isPlain && isConstant && type == .float32 && shape.weights.count == 4
-            && shape.weights[0] >= 32 && shape.weights[1] >= 32 && shape.weights[0] * shape.weights[1] <= 1 << 17
-            && window.output[0] >= 7 && window.output[1] >= 7
+    /// An algorithm of our own that is faster than oneDNN's.
+    private func ownAlgorithm() throws -> PreparedConvolution? {
+        func prepared(_ algorithm: PreparedConvolution.Algorithm, fusedCount: Int, sums: Bool) throws
+            -> PreparedConvolution
+        {
+            PreparedConvolution(
+                shape: shape, hasBias: hasBias, wasAskedToFuse: fuses, fusedCount: fusedCount, sums: sums,
+                algorithm: algorithm, stored: try shape.storedWeights(.float32, transposed: false),
+                weights: try .filterBlocks(shape.weights), sourceOrder: .blocked, targetOrder: .blocked)
+        }
+        guard isConstant else { return nil }
+        if type == .float32, let winograd = WinogradConvolution(shape, postOperations) {
+            return try prepared(
+                .winograd(winograd), fusedCount: winograd.postOperationCount, sums: winograd.addend != nil)
+        }
+        if shape.weights.count == 5, shape.weights[1...2] == [1, 1],
+            let depthwise = DepthwiseConvolution(shape.window, target: shape.target, postOperations)
+        {
+            return try prepared(.depthwise(depthwise), fusedCount: depthwise.postOperationCount, sums: false)
+        }
+        return nil
     }
 
     /// A primitive between tensors with their channels last.
@@ -138,7 +151,8 @@ struct ConvolutionMaker {
             let wantedSource = primitive.layout(GDNN_ARG_SRC), let wantedTarget = primitive.layout(GDNN_ARG_DST)
         else { throw KernelFailure("oneDNN has no convolution for shapes \(shape.source) and \(shape.weights)") }
         var made = PreparedConvolution(
-            shape: shape, hasBias: hasBias, wasAskedToFuse: fuses, fused: fused, sums: false, primitive: primitive,
+            shape: shape, hasBias: hasBias, wasAskedToFuse: fuses, fusedCount: fused ? postOperations.count : 0,
+            sums: false, algorithm: .primitive(primitive),
             stored: try shape.storedWeights(.float32, transposed: isTransposed), weights: weights,
             sourceOrder: .channelsLast, targetOrder: .channelsLast)
         if !wantedSource.isEqual(to: source) {

@@ -103,7 +103,7 @@ final class ElementwiseRunner {
 }
 
 /// Applies post-operations to output 0 one by one; for results that a fused primitive cannot make.
-func applyPostOperations(_ operations: [PostOperation], _ context: KernelContext) throws {
+func applyPostOperations(_ operations: some Collection<PostOperation>, _ context: KernelContext) throws {
     for operation in operations {
         guard case .tensor(let tensor)? = context.output(at: 0) else { return }
         switch operation {
@@ -112,10 +112,11 @@ func applyPostOperations(_ operations: [PostOperation], _ context: KernelContext
                 context.set(0, try WideElementwise.applied(activation, tensor, context))
                 continue
             }
-            try ElementwiseRunner(activation).run(tensor.pointer, tensor.pointer, tensor.count, context.arena)
+            try ElementwiseRunner(activation).run(
+                tensor.pointer, tensor.pointer, tensor.storedCount, context.arena)
         case .add(let input):
-            // The result is not in blocks, and what follows knows only its own elements.
-            if context.isBlocked(input) { _ = try context.input(input) }
+            // The sum is made in the order of the result.
+            if tensor.layout != .blocked, context.isBlocked(input) { _ = try context.input(input) }
             context.append(.tensor(tensor), version: 0)
             try runArithmetic(.add, context, context.inputCount - 1, input)
         }

@@ -1,0 +1,203 @@
+#include "cdepthwise.h"
+
+#if defined(__x86_64__)
+
+#include <string.h>
+
+#include "cblocks.h"
+
+int cdepthwise_is_available(void) { return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw"); }
+
+// The width of a row between zeros that stand for the padding.
+static size_t padded_width(const struct cdepthwise_geometry *g) {
+    size_t reach = (g->output_width - 1) * g->stride + g->size;
+    return reach > g->left + g->width ? reach : g->left + g->width;
+}
+
+static size_t rows_for(const struct cdepthwise_geometry *g, size_t strip) { return (strip - 1) * g->stride + g->size; }
+
+size_t cdepthwise_scratch(const struct cdepthwise_geometry *g, size_t panel, size_t strip) {
+    return panel * rows_for(g, strip) * padded_width(g) * BLOCK;
+}
+
+// 2^x for x <= 126: a polynomial for the fraction, whose relative error is at most 7.5e-8, and the exponent added.
+INLINE vec power_of_two(vec x) {
+    vec whole = (vec)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    vec f = x - whole;
+    vec p = 0.00967554096f + f * 0.00132764713f;
+    p = 0.0555071309f + f * p;
+    p = 0.240221202f + f * p;
+    p = 0.693146944f + f * p;
+    p = 1.00000012f + f * p;
+    return (vec)_mm512_scalef_ps((__m512)p, (__m512)whole);
+}
+
+// 1 / x for positive normal numbers whose inverse is normal: an estimate of 14 bits and one step of Newton's method.
+INLINE vec inverse(vec x) {
+    vec estimate = (vec)_mm512_rcp14_ps((__m512)x);
+    return estimate * (2.0f - x * estimate);
+}
+
+INLINE vec swish(vec x) {
+    vec exponent = (vec)_mm512_min_ps((__m512)spread(126.0f), (__m512)(x * -1.44269504f));
+    return x * inverse(1.0f + power_of_two(exponent));
+}
+
+INLINE vec hardswish(vec x) { return x * clamp(x * (1.0f / 6) + 0.5f, spread(0), spread(1)); }
+
+WIDE static void activate(struct cdepthwise_activation activation, float *row, size_t count) {
+    vec low = spread(activation.low), high = spread(activation.high);
+    switch (activation.function) {
+    case CDEPTHWISE_CLAMP:
+        for (size_t i = 0; i < count; i++) store(row + i * BLOCK, clamp(load(row + i * BLOCK), low, high));
+        break;
+    case CDEPTHWISE_SWISH:
+        for (size_t i = 0; i < count; i++) store(row + i * BLOCK, swish(load(row + i * BLOCK)));
+        break;
+    case CDEPTHWISE_HARDSWISH:
+        for (size_t i = 0; i < count; i++) store(row + i * BLOCK, hardswish(load(row + i * BLOCK)));
+        break;
+    }
+}
+
+INLINE void expand_pixels(
+    const float *a, size_t block_step, const struct cdepthwise_expansion *e, size_t rows, size_t panel, float *z,
+    size_t panel_step) {
+    vec sums[MOST_ROWS][MOST_PANEL];
+    for (size_t p = 0; p < panel; p++)
+        for (size_t r = 0; r < rows; r++) sums[r][p] = load(e->bias + p * BLOCK);
+    multiply_rows(a, block_step, e->weights, e->channels, rows, panel, sums);
+    for (size_t p = 0; p < panel; p++)
+        for (size_t r = 0; r < rows; r++) store(z + p * panel_step + r * BLOCK, sums[r][p]);
+}
+
+#define PIXELS(n) \
+    case n: expand_pixels(a + x * BLOCK, block_step, e, n, panel, z + x * BLOCK, panel_step); break;
+
+INLINE void expand_panel(
+    const float *a, size_t block_step, const struct cdepthwise_expansion *e, size_t width, size_t panel, float *z,
+    size_t panel_step) {
+    size_t x = 0;
+    for (; x + 6 <= width; x += 6) expand_pixels(a + x * BLOCK, block_step, e, 6, panel, z + x * BLOCK, panel_step);
+    switch (width - x) {
+        PIXELS(5)
+        PIXELS(4)
+        PIXELS(3)
+        PIXELS(2)
+        PIXELS(1)
+    }
+}
+
+// One row of the input image, expanded where that is wanted.
+WIDE static void make_row(
+    const struct cdepthwise_geometry *g, const float *source, const struct cdepthwise_expansion *e, size_t panel,
+    size_t y, float *z, size_t panel_step) {
+    size_t block_step = g->height * g->width * BLOCK;
+    const float *a = source + y * g->width * BLOCK;
+    if (!e) {
+        for (size_t p = 0; p < panel; p++)
+            memcpy(z + p * panel_step, a + p * block_step, g->width * BLOCK * sizeof(float));
+        return;
+    }
+    switch (panel) {
+    case 1: expand_panel(a, block_step, e, g->width, 1, z, panel_step); break;
+    case 2: expand_panel(a, block_step, e, g->width, 2, z, panel_step); break;
+    case 3: expand_panel(a, block_step, e, g->width, 3, z, panel_step); break;
+    case 4: expand_panel(a, block_step, e, g->width, 4, z, panel_step); break;
+    }
+    for (size_t p = 0; p < panel; p++) activate(e->activation, z + p * panel_step, g->width);
+}
+
+// `count` neighbouring pixels of the result from the rows top ..< bottom of the window. size, stride and count are
+// constants.
+INLINE void window_pixels(
+    const float *rows, size_t row_step, const float *w, vec start, size_t top, size_t bottom, size_t size,
+    size_t stride, size_t count, float *z) {
+    vec sums[8];
+    for (size_t u = 0; u < count; u++) sums[u] = start;
+    for (size_t i = top; i < bottom; i++, rows += row_step)
+        for (size_t j = 0; j < size; j++) {
+            vec factor = load(w + (i * size + j) * BLOCK);
+            for (size_t u = 0; u < count; u++) sums[u] += factor * load(rows + (u * stride + j) * BLOCK);
+        }
+    for (size_t u = 0; u < count; u++) store(z + u * BLOCK, sums[u]);
+}
+
+INLINE void window_row(
+    const float *rows, size_t row_step, const float *w, vec start, size_t top, size_t bottom, size_t size,
+    size_t stride, size_t width, float *z) {
+    size_t x = 0;
+    for (; x + 8 <= width; x += 8, rows += 8 * stride * BLOCK)
+        window_pixels(rows, row_step, w, start, top, bottom, size, stride, 8, z + x * BLOCK);
+    for (; x + 4 <= width; x += 4, rows += 4 * stride * BLOCK)
+        window_pixels(rows, row_step, w, start, top, bottom, size, stride, 4, z + x * BLOCK);
+    for (; x < width; x++, rows += stride * BLOCK)
+        window_pixels(rows, row_step, w, start, top, bottom, size, stride, 1, z + x * BLOCK);
+}
+
+#define WINDOW(n, s) \
+    case n * 2 + s: window_row(rows, row_step, w, load(bias), top, bottom, n, s, g->output_width, z); break;
+
+WIDE static void slide(
+    const struct cdepthwise_geometry *g, const float *rows, size_t row_step, const float *w, const float *bias,
+    size_t top, size_t bottom, float *z) {
+    switch (g->size * 2 + g->stride) {
+        WINDOW(3, 1)
+        WINDOW(3, 2)
+        WINDOW(5, 1)
+        WINDOW(5, 2)
+        WINDOW(7, 1)
+        WINDOW(7, 2)
+    }
+}
+
+WIDE void cdepthwise_run(
+    const struct cdepthwise_geometry *g, const float *source, const struct cdepthwise_expansion *expansion,
+    const float *weights, const float *bias, struct cdepthwise_activation activation, size_t panel, size_t first,
+    size_t end, size_t strip, float *scratch, float *target) {
+    size_t row_step = padded_width(g) * BLOCK, panel_step = rows_for(g, strip) * row_step;
+    memset(scratch, 0, panel * panel_step * sizeof(float));
+    // The rows of the image that the scratch memory holds.
+    size_t held = 0, held_end = 0;
+    for (size_t start = first; start < end; start += strip) {
+        size_t stop = start + strip < end ? start + strip : end;
+        size_t from = start * g->stride > g->top ? start * g->stride - g->top : 0;
+        size_t reach = (stop - 1) * g->stride + g->size;
+        size_t to = reach <= g->top ? 0 : reach - g->top < g->height ? reach - g->top : g->height;
+        if (from > to) from = to;
+        if (held_end <= from) {
+            held_end = from;
+        } else if (from > held) {
+            for (size_t p = 0; p < panel; p++) {
+                float *plane = scratch + p * panel_step;
+                memmove(plane, plane + (from - held) * row_step, (held_end - from) * row_step * sizeof(float));
+            }
+        }
+        held = from;
+        for (; held_end < to; held_end++)
+            make_row(
+                g, source, expansion, panel, held_end, scratch + (held_end - held) * row_step + g->left * BLOCK,
+                panel_step);
+        for (size_t y = start; y < stop; y++) {
+            // The rows of the window that lie in the image.
+            size_t origin = y * g->stride, top = origin < g->top ? g->top - origin : 0;
+            size_t left_over = g->height + g->top > origin ? g->height + g->top - origin : 0;
+            size_t bottom = left_over < g->size ? left_over : g->size;
+            if (bottom < top) bottom = top;
+            size_t row = bottom > top ? origin + top - g->top - held : 0;
+            for (size_t p = 0; p < panel; p++) {
+                float *z = target + (p * g->output_height + y) * g->output_width * BLOCK;
+                slide(
+                    g, scratch + p * panel_step + row * row_step, row_step, weights + p * g->size * g->size * BLOCK,
+                    bias + p * BLOCK, top, bottom, z);
+                activate(activation, z, g->output_width);
+            }
+        }
+    }
+}
+
+#else
+
+int cdepthwise_is_available(void) { return 0; }
+
+#endif

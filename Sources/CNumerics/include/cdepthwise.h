@@ -1,0 +1,43 @@
+// Depthwise convolutions on tensors in blocks of 16 channels, with the 1 by 1 convolution before it where there is one, as
+// in the blocks of MobileNetV2 and EfficientNet: what lies between the two never leaves the cache of a processor.
+#pragma once
+#include <stddef.h>
+
+// The most blocks of channels that are computed at once.
+#define CDEPTHWISE_PANEL 4
+
+struct cdepthwise_geometry {
+    size_t height, width;                // of an input image
+    size_t output_height, output_width;  // of the result
+    size_t size, stride;                 // of the window, which is 3, 5 or 7 pixels high and wide; 1 or 2
+    size_t top, left;                    // padding
+};
+
+enum cdepthwise_function { CDEPTHWISE_CLAMP, CDEPTHWISE_SWISH, CDEPTHWISE_HARDSWISH };
+
+struct cdepthwise_activation {
+    enum cdepthwise_function function;
+    float low, high;  // of CDEPTHWISE_CLAMP
+};
+
+// The convolution before: weights [input channel][panel][16], bias [panel][16].
+struct cdepthwise_expansion {
+    size_t channels;
+    const float *weights, *bias;
+    struct cdepthwise_activation activation;
+};
+
+// Whether the processor has the instructions that the functions below need.
+int cdepthwise_is_available(void);
+
+// The numbers of scratch memory for results of `strip` rows at once.
+size_t cdepthwise_scratch(const struct cdepthwise_geometry *geometry, size_t panel, size_t strip);
+
+// Computes rows first ..< end of `panel` <= CDEPTHWISE_PANEL blocks of one image.
+//
+// source: [block][height][width][16], of the expansion's input where there is one, of these blocks otherwise.
+// weights: [panel][size][size][16], bias: [panel][16], target: [panel][output_height][output_width][16].
+void cdepthwise_run(
+    const struct cdepthwise_geometry *geometry, const float *source, const struct cdepthwise_expansion *expansion,
+    const float *weights, const float *bias, struct cdepthwise_activation activation, size_t panel, size_t first,
+    size_t end, size_t strip, float *scratch, float *target);
