@@ -102,7 +102,8 @@ let package = Package(
         tests(
             "GraftAutodiffTests",
             ["GraftAutodiff", "GraftRuntime", "GraftONNX", "GraftIR", "GraftCore", "GraftWeights"]),
-        tests("GraftRuntimeTests", ["GraftRuntime", "GraftONNX", "GraftIR", "GraftCore", "GraftWeights"]),
+        tests(
+            "GraftRuntimeTests", ["GraftRuntime", "GraftONNX", "GraftIR", "GraftCore", "GraftWeights", "CNumerics"]),
         tests("GraftDataTests", ["GraftData", "GraftCore", "GraftWeights"]),
         tests(
             "GraftTrainingTests",

@@ -60,52 +60,63 @@ WIDE static void activate(struct cdepthwise_activation activation, float *row, s
     }
 }
 
+// `rows` neighbouring pixels, whose results go to places of their own.
 INLINE void expand_pixels(
     const float *a, size_t block_step, const struct cdepthwise_expansion *e, size_t rows, size_t panel, float *z,
-    size_t panel_step) {
+    const size_t *places, size_t panel_step) {
     vec sums[MOST_ROWS][MOST_PANEL];
     for (size_t p = 0; p < panel; p++)
         for (size_t r = 0; r < rows; r++) sums[r][p] = load(e->bias + p * BLOCK);
     multiply_rows(a, block_step, e->weights, e->channels, rows, panel, sums);
     for (size_t p = 0; p < panel; p++)
-        for (size_t r = 0; r < rows; r++) store(z + p * panel_step + r * BLOCK, sums[r][p]);
+        for (size_t r = 0; r < rows; r++) store(z + p * panel_step + places[r], sums[r][p]);
 }
 
 #define PIXELS(n) \
-    case n: expand_pixels(a + x * BLOCK, block_step, e, n, panel, z + x * BLOCK, panel_step); break;
+    case n: expand_pixels(a, block_step, e, n, panel, z, places, panel_step); break;
 
+// The pixels of whole rows of the image; the results lie in rows that are row_step apart.
 INLINE void expand_panel(
-    const float *a, size_t block_step, const struct cdepthwise_expansion *e, size_t width, size_t panel, float *z,
-    size_t panel_step) {
-    size_t x = 0;
-    for (; x + 6 <= width; x += 6) expand_pixels(a + x * BLOCK, block_step, e, 6, panel, z + x * BLOCK, panel_step);
-    switch (width - x) {
-        PIXELS(5)
-        PIXELS(4)
-        PIXELS(3)
-        PIXELS(2)
-        PIXELS(1)
+    const float *a, size_t block_step, const struct cdepthwise_expansion *e, size_t width, size_t height, size_t panel,
+    float *z, size_t row_step, size_t panel_step) {
+    size_t x = 0, row = 0;
+    for (size_t left = width * height; left > 0;) {
+        size_t count = left < MOST_ROWS ? left : MOST_ROWS, places[MOST_ROWS];
+        for (size_t r = 0; r < count; r++) {
+            places[r] = row * row_step + x * BLOCK;
+            if (++x == width) x = 0, row++;
+        }
+        switch (count) {
+            PIXELS(6)
+            PIXELS(5)
+            PIXELS(4)
+            PIXELS(3)
+            PIXELS(2)
+            PIXELS(1)
+        }
+        a += count * BLOCK;
+        left -= count;
     }
 }
 
-// One row of the input image, expanded where that is wanted.
-WIDE static void make_row(
+// Rows y ..< end of the input image, expanded where that is wanted.
+WIDE static void make_rows(
     const struct cdepthwise_geometry *g, const float *source, const struct cdepthwise_expansion *e, size_t panel,
-    size_t y, float *z, size_t panel_step) {
-    size_t block_step = g->height * g->width * BLOCK;
+    size_t y, size_t end, float *z, size_t row_step, size_t panel_step) {
+    size_t block_step = g->height * g->width * BLOCK, height = end - y;
     const float *a = source + y * g->width * BLOCK;
-    if (!e) {
-        for (size_t p = 0; p < panel; p++)
-            memcpy(z + p * panel_step, a + p * block_step, g->width * BLOCK * sizeof(float));
-        return;
-    }
-    switch (panel) {
-    case 1: expand_panel(a, block_step, e, g->width, 1, z, panel_step); break;
-    case 2: expand_panel(a, block_step, e, g->width, 2, z, panel_step); break;
-    case 3: expand_panel(a, block_step, e, g->width, 3, z, panel_step); break;
-    case 4: expand_panel(a, block_step, e, g->width, 4, z, panel_step); break;
-    }
-    for (size_t p = 0; p < panel; p++) activate(e->activation, z + p * panel_step, g->width);
+    if (e) switch (panel) {
+        case 1: expand_panel(a, block_step, e, g->width, height, 1, z, row_step, panel_step); break;
+        case 2: expand_panel(a, block_step, e, g->width, height, 2, z, row_step, panel_step); break;
+        case 3: expand_panel(a, block_step, e, g->width, height, 3, z, row_step, panel_step); break;
+        case 4: expand_panel(a, block_step, e, g->width, height, 4, z, row_step, panel_step); break;
+        }
+    for (size_t p = 0; p < panel; p++)
+        for (size_t r = 0; r < height; r++) {
+            float *row = z + p * panel_step + r * row_step;
+            if (e) activate(e->activation, row, g->width);
+            else memcpy(row, a + p * block_step + r * g->width * BLOCK, g->width * BLOCK * sizeof(float));
+        }
 }
 
 // `count` neighbouring pixels of the result from the rows top ..< bottom of the window. size, stride and count are
@@ -174,10 +185,11 @@ WIDE void cdepthwise_run(
             }
         }
         held = from;
-        for (; held_end < to; held_end++)
-            make_row(
-                g, source, expansion, panel, held_end, scratch + (held_end - held) * row_step + g->left * BLOCK,
-                panel_step);
+        if (held_end < to)
+            make_rows(
+                g, source, expansion, panel, held_end, to, scratch + (held_end - held) * row_step + g->left * BLOCK,
+                row_step, panel_step);
+        held_end = to > held_end ? to : held_end;
         for (size_t y = start; y < stop; y++) {
             // The rows of the window that lie in the image.
             size_t origin = y * g->stride, top = origin < g->top ? g->top - origin : 0;

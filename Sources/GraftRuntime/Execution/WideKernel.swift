@@ -71,7 +71,7 @@ final class WideKernel: Kernel {
     }
 
     func run(_ context: KernelContext) throws {
-        if context.has(0), let type = try context.value(0).elementType, types.contains(type) {
+        if let type = context.elementType(0), types.contains(type) {
             try other(context)
             try applyPostOperations(postOperations, context)
         } else {

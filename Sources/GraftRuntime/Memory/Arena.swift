@@ -59,17 +59,12 @@ package final class Arena {
         if free.count <= index + 8 {
             free.append(contentsOf: repeatElement([], count: index + 9 - free.count))
         }
-        // A block up to an eighth larger costs less than a fresh one.
-        for candidate in index...(index + 1) {
-            if let pointer = free[candidate].popLast() {
-                let found = candidate == index ? size : Self.bytes(ofClass: candidate)
-                cachedBytes -= found
-                liveBytes += found
-                peakLiveBytes = max(peakLiveBytes, liveBytes)
-                return Buffer(pointer: pointer, capacity: found, sizeClass: candidate, arena: self)
-            }
+        // A block up to an eighth larger costs less than a fresh one; any larger one does where there is no room for more.
+        if let found = waiting(index...(index + 1)) { return found }
+        if liveBytes + cachedBytes + size > bound(for: size) {
+            if let found = waiting((index + 2)..<free.count) { return found }
+            evict(for: size)
         }
-        evict(for: size)
         var block: UnsafeMutableRawPointer?
         let huge = size >= 4 << 20
         guard posix_memalign(&block, huge ? 2 << 20 : 64, size) == 0, let pointer = block else {
@@ -96,13 +91,28 @@ package final class Arena {
         free[sizeClass].append(pointer)
     }
 
-    /// Frees waiting blocks, the largest first, where a fresh block would make the whole much larger than what was ever
-    /// in use at once.
+    /// The smallest waiting block of some classes.
+    private func waiting(_ classes: some Sequence<Int>) -> Buffer? {
+        for candidate in classes {
+            guard let pointer = free[candidate].popLast() else { continue }
+            let size = Self.bytes(ofClass: candidate)
+            cachedBytes -= size
+            liveBytes += size
+            peakLiveBytes = max(peakLiveBytes, liveBytes)
+            return Buffer(pointer: pointer, capacity: size, sizeClass: candidate, arena: self)
+        }
+        return nil
+    }
+
+    /// The bytes that may be reserved before a block of some size: a little more than what was ever in use at once.
+    private func bound(for size: Int) -> Int { max(peakLiveBytes, liveBytes + size) * 5 / 4 + (32 << 20) }
+
+    /// Frees waiting blocks, the largest first, until there is room for a fresh one.
     ///
-    /// A run that repeats itself comes to a set of blocks with which it needs no fresh ones; freeing more than this
-    /// would keep it from there.
+    /// A run that repeats itself comes to a set of blocks with which it needs no fresh ones; pages of fresh ones are
+    /// cleared by the system, which can cost as much as what is computed in them.
     private func evict(for size: Int) {
-        let bound = max(peakLiveBytes, liveBytes + size) * 5 / 4 + (64 << 20)
+        let bound = bound(for: size)
         var index = free.count - 1
         while liveBytes + cachedBytes + size > bound, index >= 0 {
             guard let pointer = free[index].popLast() else {
