@@ -141,7 +141,8 @@ struct Planner {
     private static func make(_ definition: KernelDefinition, _ node: KernelNode) throws -> any Kernel {
         if let kernel = TextCast.kernel(for: node) { return kernel }
         let kernel = try definition.make(node)
-        return try TextCast.wrap(TextMovement.wrap(definition.adapted(kernel, node), node), node)
+        return try CarryingKernel.wrap(
+            TextCast.wrap(TextMovement.wrap(definition.adapted(kernel, node), node), node), node)
     }
 
     /// Runs every node whose inputs are all constants, and keeps what it makes.
