@@ -61,7 +61,7 @@ let package = Package(
         swift("GraftKeras", ["GraftIR", "GraftCore", "GraftWeights", "GraftHDF5"]),
         swift("GraftSurgery", ["GraftIR", "GraftCore"]),
         swift("GraftAutodiff", ["GraftIR", "GraftCore"]),
-        swift("GraftRuntime", ["GraftIR", "GraftCore", "COneDNN", "CRE2", "CNumerics"]),
+        swift("GraftRuntime", ["GraftAutodiff", "GraftIR", "GraftCore", "COneDNN", "CRE2", "CNumerics"]),
         swift(
             "GraftData",
             [
