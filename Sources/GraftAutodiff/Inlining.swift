@@ -122,7 +122,7 @@ struct Inlining {
     }
 
     /// The attributes with the captures of graphs in them pointing to the copies.
-    private static func retargeted(
+    static func retargeted(
         _ attributes: Attributes, _ map: [ValueID: ValueID], names graph: Graph
     ) -> Attributes {
         func retargeted(_ body: Graph) -> Graph {

@@ -11,22 +11,25 @@ struct ReversePass {
     private let opsets: [OpsetImport]
     private let functions: Set<OperatorName>
     private let flow: GradientFlow
-    private let forwardCount: Int
+    private let sumsElements: Bool
     private var types: InferredTypes
     private var constants: [GradientContext.ConstantKey: ValueID] = [:]
     /// What flows back to each value, one part for each place that reads it.
     private var parts: [ValueID: [ValueID]] = [:]
     private var obstacles: [DifferentiationError.Obstacle] = []
 
-    init(loss: ValueID, wanted: [ValueID], model: Model, types: InferredTypes) throws {
+    /// - Parameter sumsElements: whether a loss of several elements stands for their sum.
+    init(
+        loss: ValueID, wanted: [ValueID], model: Model, types: InferredTypes, sumsElements: Bool = false
+    ) throws {
         self.loss = loss
+        self.sumsElements = sumsElements
         self.wanted = wanted
         graph = model.graph
         opsets = model.opsets
         functions = Set(model.functions.map(\.name.canonical))
         self.types = types
         flow = GradientFlow(from: loss, to: wanted, in: model.graph, types: types)
-        forwardCount = model.graph.nodeCount
     }
 
     /// Adds all nodes.
@@ -59,6 +62,12 @@ struct ReversePass {
 
     /// The derivative of the loss by itself.
     private mutating func seed() {
+        if sumsElements {
+            let ones = graph.addFilled(1, like: loss, types: types)
+            types.set(types.type(of: loss), content: nil, of: ones)
+            parts[loss] = [ones]
+            return
+        }
         let type = types.elementType(of: loss) ?? .float32
         let counts = types.shape(of: loss)?.counts ?? []
         guard let one = Tensor.filled(1, type, shape: counts) else { return }
@@ -139,7 +148,7 @@ struct ReversePass {
         } catch {
             failure = "\(error)"
         }
-        let inputGradients = context.inputGradients
+        let (inputGradients, shapes) = (context.inputGradients, context.shapeInputs)
         (graph, types, constants) = context.finish()
         if let failure {
             refuse(id, failure)
@@ -153,7 +162,7 @@ struct ReversePass {
                     types.set(type, content: nil, of: gradient)
                 }
                 parts[input, default: []].append(gradient)
-            } else {
+            } else if !shapes.contains(index) {
                 missing.append(index)
             }
         }

@@ -7,7 +7,7 @@ import OrderedCollections
 public struct ReportPage {
     /// A picture of a sample that was taken for another class.
     public struct Thumbnail: Sendable {
-        /// The picture as a PNG, JPEG or WebP file.
+        /// The picture as a file that browsers show.
         public var bytes: [UInt8]
         /// Its media type, such as `image/png`.
         public var mediaType: String

@@ -247,6 +247,8 @@ private struct MergeNames {
     private mutating func rename(
         _ graph: inout Graph, nodes: Set<String>, connected: Set<String>, clashes: inout [String]
     ) throws {
+        let before = graph
+        defer { graph.followRenamedValues(since: before) }
         for id in graph.values {
             let old = graph[id].name
             if case .capture = graph[id].origin { continue }

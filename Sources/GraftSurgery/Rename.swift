@@ -153,7 +153,9 @@ private struct Renamer {
     mutating func apply(to graph: inout Graph, outer: Set<String>) throws {
         var names = outer
         if kinds.contains(.values) {
+            let before = graph
             try renameValues(in: &graph, outer: outer)
+            graph.followRenamedValues(since: before)
         }
         for id in graph.values { names.insert(graph[id].name) }
         for id in graph.order {

@@ -54,6 +54,20 @@ import Glibc
         }
     }
 
+    @Test(arguments: ["bmp", "ppm", "tif", "jp2", "j2k"])
+    func everyFormatIsAPictureByNameAndByContent(ending: String) throws {
+        try withFolder([
+            ("a/1.\(ending)", "tiny.\(ending)"), ("a/without_extension", "tiny.\(ending)"), ("b/2.png", "tiny.png"),
+        ]) { folder in
+            let set = try ImageFolder.open(path: folder)
+            #expect(set.labels == [0, 0, 1])
+            let contract = try Preprocessing(height: 9, width: 11)
+            let samples = try (0..<3).map { try set.sample($0, as: SampleView(preprocessing: contract))[0] }
+            #expect(try samples[0].elements(as: Float.self) == samples[2].elements(as: Float.self))
+            #expect(try samples[1].elements(as: Float.self) == samples[2].elements(as: Float.self))
+        }
+    }
+
     @Test func aModelsClassesGiveTheLabels() throws {
         try withFolder(roses) { folder in
             let set = try ImageFolder.open(path: folder, modelClasses: ["daisy", "tulip", "rose"])

@@ -41,6 +41,27 @@ import Testing
         #expect(try edited.annotations().frozen == ["stem.weight"])
     }
 
+    @Test func whatANodeNamesFollows() throws {
+        var model = Model(opset: 17)
+        model.importOpset("ai.onnx.preview.training", version: 1)
+        let x = model.graph.addInput("x", type: .tensor(.float32, [2]))
+        let w = model.graph.addInput("w", type: .tensor(.float32, [2]))
+        model.graph.addOutput(model.graph.add("Mul", [x, w], output: "y"))
+        let slope = model.graph.addValue("slope")
+        model.graph.addNode(
+            OperatorName("Gradient", domain: "ai.onnx.preview.training"), name: "gradient", inputs: [x, w],
+            outputs: [slope],
+            attributes: ["xs": .strings([Array("x".utf8)]), "zs": .strings([Array("w".utf8)]), "y": .string("y")])
+        model.graph.addOutput(slope)
+        let edited = try checked(
+            Rename.self, model, .init([.init("x", to: "w"), .init("w", to: "x"), .init("y", to: "z")]),
+            keepsOutputs: false)
+        let node = try #require(edited.graph.node(named: "gradient"))
+        #expect(edited.graph[node].attributes.strings("xs") == ["w"])
+        #expect(edited.graph[node].attributes.strings("zs") == ["x"])
+        #expect(edited.graph[node].attributes.string("y") == "z")
+    }
+
     @Test func bodiesAreReached() throws {
         var model = Model(opset: 17)
         let x = model.graph.addInput("x", type: .tensor(.float32, ["n"]))

@@ -20,6 +20,10 @@ extension Image {
                     width: header.width, height: header.height, source: path, format: .jpeg, limits: limits)
             case .known(.png): try PNG.check(bytes, source: path, limits: limits)
             case .known(.webp): _ = try WebP.features(bytes, source: path, limits: limits)
+            case .known(.bmp): try BMP.check(bytes, source: path, limits: limits)
+            case .known(.pnm): try PNM.check(bytes, source: path, limits: limits)
+            case .known(.tiff): try TIFF.check(bytes, source: path, limits: limits)
+            case .known(.jpeg2000): _ = try JPEG2000Header(bytes, source: path, limits: limits)
             case .unsupported(let format): throw ImageError.unsupportedFormat(source: path, format: format)
             case .unknown: throw ImageError.unknownFormat(source: path)
             }

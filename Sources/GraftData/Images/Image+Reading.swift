@@ -1,11 +1,11 @@
 import GraftCore
 
 extension Image {
-    /// Reads the JPEG, PNG or WebP file at `path`, as Pillow's `ImageOps.exif_transpose(image).convert("RGB")` does.
+    /// Reads the picture file at `path`, as Pillow's `ImageOps.exif_transpose(image).convert("RGB")` does.
     ///
     /// The pixels are Pillow's: JPEG with the accurate integer transform and smooth chroma, CMYK by Pillow's formula,
-    /// PNG without gamma or colour profile. One case differs: 16-bit gray is scaled to 8 bits, where Pillow would turn
-    /// all values beyond 255 white. Transparency is dropped. Gray files stay gray (one channel). The orientation that
+    /// no gamma or colour profile. Two cases differ: 16-bit gray is scaled to 8 bits, where Pillow would turn all values
+    /// beyond 255 white, and so are JPEG 2000 pictures of fewer than 8 bits, which Pillow would make darker. Transparency is dropped. Gray files stay gray (one channel). The orientation that
     /// EXIF data states is applied, so people stand upright.
     /// - Throws: ``FileError`` or ``ImageError``.
     public init(path: String, limits: Limits = Limits()) throws {
@@ -13,7 +13,7 @@ extension Image {
         self = try withExtendedLifetime(file) { try Image(decoding: file.bytes, source: path, limits: limits) }
     }
 
-    /// Decodes a JPEG, PNG or WebP picture; `source` names it in messages.
+    /// Decodes a picture of any ``ImageFormat``; `source` names it in messages.
     ///
     /// - Throws: ``ImageError``.
     public init(decoding bytes: UnsafeRawBufferPointer, source: String, limits: Limits = Limits()) throws(ImageError) {
@@ -22,6 +22,10 @@ extension Image {
         case .known(.jpeg): decoded = try JPEG.decode(bytes, source: source, limits: limits)
         case .known(.png): decoded = try PNG.decode(bytes, source: source, limits: limits)
         case .known(.webp): decoded = try WebP.decode(bytes, source: source, limits: limits)
+        case .known(.bmp): decoded = try BMP.decode(bytes, source: source, limits: limits)
+        case .known(.pnm): decoded = try PNM.decode(bytes, source: source, limits: limits)
+        case .known(.tiff): decoded = try TIFF.decode(bytes, source: source, limits: limits)
+        case .known(.jpeg2000): decoded = try JPEG2000.decode(bytes, source: source, limits: limits)
         case .unsupported(let format): throw .unsupportedFormat(source: source, format: format)
         case .unknown: throw .unknownFormat(source: source)
         }

@@ -21,7 +21,7 @@ public enum ImageError: GraftError, Equatable {
     /// What is wrong, where, and what to do.
     public var description: String {
         switch self {
-        case .unknownFormat(let source): "\(source): not a picture; JPEG, PNG and WebP are read"
+        case .unknownFormat(let source): "\(source): not a picture; \(ImageFormat.names) are read"
         case .unsupportedFormat(let source, let format):
             "\(source): \(format) pictures are not read; save it as JPEG, PNG or WebP"
         case .unsupportedFeature(let source, let feature):

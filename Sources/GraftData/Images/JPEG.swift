@@ -59,15 +59,13 @@ enum JPEG {
         return (rgb(invertedCMYK: inverted, width: header.width, height: header.height), header.orientation)
     }
 
-    /// Pillow's conversion of four inks, which Adobe's files store inverted: `255 - (ink * (255 - black)) / 255 - black`.
+    /// Red, green and blue of four inks, which Adobe's files store inverted.
     private static func rgb(invertedCMYK source: [UInt8], width: Int, height: Int) -> Image {
         Image(width: width, height: height, channels: 3) { target in
             for i in 0..<(width * height) {
-                let light = Int(source[4 * i + 3])
-                for c in 0..<3 {
-                    let product = (255 - Int(source[4 * i + c])) * light + 128
-                    target[3 * i + c] = UInt8(clamping: light - ((product >> 8) + product) >> 8)
-                }
+                let inks = (255 - source[4 * i], 255 - source[4 * i + 1], 255 - source[4 * i + 2])
+                (target[3 * i], target[3 * i + 1], target[3 * i + 2]) =
+                    FourInks.rgb(inks, black: 255 - source[4 * i + 3])
             }
         }
     }

@@ -19,11 +19,21 @@ public enum ClassPalette {
 }
 
 extension Image {
-    /// The picture as a PNG file.
+    /// Writes the picture as a PNG file.
     ///
     /// - Parameter hasPalette: whether a gray picture's values are classes, which get ``ClassPalette``'s colours.
     /// - Throws: ``FileError`` where the file cannot be written.
     public func writePNG(to path: String, hasPalette: Bool = false) throws {
+        guard let bytes = png(hasPalette: hasPalette) else {
+            throw FileError.cannotWrite(path: path, reason: "there is not enough memory")
+        }
+        try AtomicFile.write(bytes, to: path)
+    }
+
+    /// The bytes of a PNG file with the picture; nil where memory runs out.
+    ///
+    /// - Parameter hasPalette: whether a gray picture's values are classes, which get ``ClassPalette``'s colours.
+    public func png(hasPalette: Bool = false) -> [UInt8]? {
         var bytes: [UInt8] = [0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A]
         func append(_ kind: String, _ content: [UInt8]) {
             let body = Array(kind.utf8) + content
@@ -42,12 +52,10 @@ extension Image {
             rows.append(0)
             rows += pixels[(y * rowBytes)..<((y + 1) * rowBytes)]
         }
-        guard let packed = ZlibStream.compress(rows) else {
-            throw FileError.cannotWrite(path: path, reason: "there is not enough memory")
-        }
+        guard let packed = ZlibStream.compress(rows) else { return nil }
         append("IDAT", packed)
         append("IEND", [])
-        try AtomicFile.write(bytes, to: path)
+        return bytes
     }
 
     private static func bigEndian(_ value: Int) -> [UInt8] {

@@ -16,6 +16,7 @@ enum Expansion: OperatorFamily {
         OperatorSchema(
             OperatorName("ReduceTo", domain: graftDomain), inputs: 2...2,
             gradient: .rule { context in
+                context.readsOnlyShape(ofInput: 1)
                 guard context.needs(0) else { return }
                 context.setGradient(
                     ofInput: 0, context.expanded(try context.requiredGradient(), to: try context.requiredInput(0)))
@@ -25,6 +26,7 @@ enum Expansion: OperatorFamily {
         OperatorSchema(
             OperatorName("ExpandLike", domain: graftDomain), inputs: 2...2,
             gradient: .rule { context in
+                context.readsOnlyShape(ofInput: 1)
                 guard context.needs(0) else { return }
                 context.setGradient(
                     ofInput: 0, context.reduced(try context.requiredGradient(), to: try context.requiredInput(0)))

@@ -20,6 +20,8 @@ public struct GradientContext {
     public let needed: [Bool]
     /// The gradients of the inputs, as the rule sets them.
     public private(set) var inputGradients: [ValueID?]
+    /// The inputs of which only the shape is read, so that nothing flows back to them.
+    package private(set) var shapeInputs: Set<Int> = []
     /// What is known of the graph's values; emitted nodes add to it.
     package var types: InferredTypes
     /// Constants that were emitted before, by type and number.
@@ -79,6 +81,9 @@ public struct GradientContext {
 
     /// Names the value that holds the gradient of an input.
     public mutating func setGradient(ofInput index: Int, _ value: ValueID?) { inputGradients[index] = value }
+
+    /// Notes that nothing but the shape of an input is read.
+    public mutating func readsOnlyShape(ofInput index: Int) { shapeInputs.insert(index) }
 
     /// An input that must be given.
     ///

@@ -51,7 +51,11 @@ enum ShapeChange: OperatorFamily {
             inference: inferUnsqueeze),
         // (X, like) -> the elements of X in the shape of `like`.
         OperatorSchema(
-            OperatorName("ReshapeLike", domain: graftDomain), inputs: 2...2, gradient: .rule(backToInput),
+            OperatorName("ReshapeLike", domain: graftDomain), inputs: 2...2,
+            gradient: .rule { context in
+                context.readsOnlyShape(ofInput: 1)
+                try backToInput(&context)
+            },
             inference: { context in context.setTensor(context.elementType(0), context.shape(1)?.plain) }),
     ]
 

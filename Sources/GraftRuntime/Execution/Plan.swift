@@ -84,7 +84,7 @@ public final class Plan {
         }
         if !unsupported.isEmpty { throw RuntimeError.unsupported(unsupported) }
 
-        Self.keepWide(kernels.map { ($0.index, $0.kernel) }, graph)
+        graph.keepWide(kernels.map { ($0.index, $0.kernel) })
 
         // A constant stays only where some kernel reads it as it is; those that kernels take may stay unaligned.
         var needed = graph.results
@@ -132,22 +132,6 @@ public final class Plan {
         outputs = planner.outputs
         persistent = planner.persistent
         initialValues = planner.initialValues
-    }
-
-    /// Lets results stay wide that only widening kernels read.
-    private static func keepWide(_ kernels: [(index: Int, kernel: any Kernel)], _ graph: PlanGraph) {
-        let widening = Dictionary(
-            uniqueKeysWithValues: kernels.compactMap { entry in
-                (entry.kernel as? WideningKernel).map { (entry.index, $0) }
-            })
-        for (index, kernel) in widening {
-            for (position, slot) in (graph.nodes[index]?.outputs ?? []).enumerated() {
-                guard let slot, !graph.results.contains(slot),
-                    graph.readers[slot].allSatisfy({ widening[$0] != nil })
-                else { continue }
-                kernel.staysWide.insert(position)
-            }
-        }
     }
 
     private static func aligned(_ tensor: RuntimeTensor, _ arena: Arena) throws -> RuntimeTensor {

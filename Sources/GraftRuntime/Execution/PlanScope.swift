@@ -1,3 +1,4 @@
+import GraftAutodiff
 import GraftIR
 
 /// What holds for the nodes of a graph wherever they are put: operator versions, and the functions that they may call.
@@ -26,10 +27,10 @@ final class PlanScope {
         growth = Growth()
     }
 
-    private init(around other: PlanScope, opsets: [String: Int], call: OperatorName) {
+    private init(around other: PlanScope, opsets: [String: Int], call: OperatorName? = nil) {
         self.opsets = opsets
         functions = other.functions
-        calls = other.calls + [call]
+        calls = other.calls + (call.map { [$0] } ?? [])
         growth = other.growth
     }
 
@@ -55,6 +56,24 @@ final class PlanScope {
             throw RuntimeError.invalidGraph("functions call each other more than \(Self.depthLimit) deep")
         }
         return PlanScope(around: self, opsets: Self.versions(function.opsets, over: opsets), call: name)
+    }
+
+    /// A graph with the nodes that compute gradients in the place of those that ask for them, and what holds for it.
+    ///
+    /// - Throws: ``RuntimeError/unsupported(_:)`` with every node that has no right gradient.
+    func differentiated(_ graph: Graph) throws -> (Graph, PlanScope) {
+        guard GradientExpansion.isNeeded(in: graph) else { return (graph, self) }
+        var model = Model(graph: graph)
+        model.opsets = imports
+        model.functions = Array(functions.values)
+        do {
+            try GradientExpansion.run(on: &model)
+        } catch let error as DifferentiationError {
+            throw RuntimeError.unsupported(
+                error.obstacles.map { UnsupportedNode(node: $0.node, op: $0.op, reason: $0.reason) })
+        }
+        try grow(by: model.graph.nodeCount - graph.nodeCount)
+        return (model.graph, PlanScope(around: self, opsets: Self.versions(model.opsets, over: opsets)))
     }
 
     /// The imports as a model lists them.

@@ -51,6 +51,7 @@ extension Planner {
         _ body: Graph, scope: PlanScope, prefix: String, given: [Int?], captures: [Int?], to outputs: [Int?]
     ) throws {
         try scope.grow()
+        let (body, scope) = try scope.differentiated(body)
         var frame = Frame(body: body, scope: scope, prefix: prefix)
         let known =
             zip(body.inputs, given).map { ($0, $1) } + zip(Self.captures(of: body), captures).map { ($0.inner, $1) }

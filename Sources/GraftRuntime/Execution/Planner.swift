@@ -4,8 +4,8 @@ import GraftIR
 /// Turns a graph into the nodes of a plan: what is needed, in order, with functions called in place, constants folded
 /// and nodes fused.
 struct Planner {
-    private let source: Graph
-    private let scope: PlanScope
+    private var source: Graph
+    private var scope: PlanScope
     let options: PlanOptions
     /// What is known of the values that the graph captures from the one around it.
     private let captured: [ValueID: PlanCapture]
@@ -37,6 +37,7 @@ struct Planner {
     }
 
     mutating func build() throws {
+        (source, scope) = try scope.differentiated(source)
         let givenIDs = options.inputs ?? source.inputs.filter { !source[$0].isInitializer }
         let resultIDs = options.outputs ?? source.outputs
         let given = Set(givenIDs)
@@ -141,7 +142,8 @@ struct Planner {
     private static func make(_ definition: KernelDefinition, _ node: KernelNode) throws -> any Kernel {
         if let kernel = TextCast.kernel(for: node) { return kernel }
         let kernel = try definition.make(node)
-        return try TextCast.wrap(TextMovement.wrap(definition.adapted(kernel, node), node), node)
+        return try CarryingKernel.wrap(
+            TextCast.wrap(TextMovement.wrap(definition.adapted(kernel, node), node), node), node)
     }
 
     /// Runs every node whose inputs are all constants, and keeps what it makes.

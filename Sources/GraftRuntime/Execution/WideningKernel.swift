@@ -4,9 +4,9 @@ import GraftCore
 /// Runs a kernel that computes in 32-bit floating point on narrower numbers: operands are converted before, results
 /// after.
 ///
-/// A result that only such kernels read stays wide on the way: it is not rounded, and not converted twice.
-final class WideningKernel: Kernel {
-    /// The outputs that only widening kernels read.
+/// A result that only such kernels read, or kernels that carry it to such, stays wide on the way: it is not rounded, and
+/// not converted twice.
+final class WideningKernel: WideResults {
     var staysWide: Set<Int> = []
     private let inner: any Kernel
     private var kept: [Int: (version: Int, tensor: RuntimeTensor)] = [:]
@@ -28,17 +28,7 @@ final class WideningKernel: Kernel {
         }
         try inner.run(context)
         guard let narrow = first, narrow == .float16 || narrow == .bfloat16 else { return }
-        for index in 0..<context.outputCount {
-            guard case .tensor(var tensor)? = context.output(at: index), tensor.elementType == .float32 else {
-                continue
-            }
-            if staysWide.contains(index) {
-                tensor.standsFor = narrow
-                context.set(index, tensor)
-                continue
-            }
-            context.set(index, try context.converted(tensor, narrow))
-        }
+        try context.settle(narrow, staysWide: staysWide)
     }
 
     /// An operand in 32 bits; one that is the same in the next run is converted once.
@@ -52,6 +42,19 @@ final class WideningKernel: Kernel {
 }
 
 extension KernelContext {
+    /// Rounds the outputs of 32 bits that stand for a narrower type, those aside that stay wide.
+    func settle(_ narrow: ElementType, staysWide: Set<Int>) throws {
+        for index in 0..<outputCount {
+            guard case .tensor(var tensor)? = output(at: index), tensor.elementType == .float32 else { continue }
+            if staysWide.contains(index) {
+                tensor.standsFor = narrow
+                set(index, tensor)
+            } else {
+                set(index, try converted(tensor, narrow))
+            }
+        }
+    }
+
     /// A copy of a tensor with its elements converted between float32, float16 and bfloat16, rounded to nearest even;
     /// the memory order stays.
     func converted(_ tensor: RuntimeTensor, _ type: ElementType) throws -> RuntimeTensor {

@@ -5,7 +5,8 @@ import GraftIR
 ///
 /// Given: Shape, Gather, Concat, ... over values whose extents follow from the declared inputs. Result: a constant; for a
 /// Reshape to a shape that is known but for the batch, a constant with 0 or -1 in the place of the batch. Identity and
-/// a Cast to the type that its input has are left out. What was found out about types stays with the slots.
+/// a Cast to the type that its input has are left out, and a CastLike whose type is known is a Cast. What was found out
+/// about types stays with the slots.
 enum FoldShapes {
     /// - Parameter inputs: the inputs whose types a run checks.
     /// - Returns: whether there are new constants.
@@ -28,6 +29,7 @@ enum FoldShapes {
                 isChanged = true
             }
         }
+        isChanged = spellOutCasts(known, &graph) || isChanged
         leaveOutCopies(known, &graph)
         graph.refresh()
         return isChanged
@@ -90,6 +92,23 @@ enum FoldShapes {
             else { return nil }
         }
         return result
+    }
+
+    /// Turns each CastLike whose type is known into a Cast, which may be a constant's, and which nobody waits for.
+    private static func spellOutCasts(_ known: PlanInference, _ graph: inout PlanGraph) -> Bool {
+        var isChanged = false
+        for index in graph.nodes.indices {
+            guard var node = graph.nodes[index], node.op.isONNX("CastLike"), node.inputs.count == 2,
+                let other = node.inputs[1], known.types.indices.contains(other),
+                let type = known.types[other]?.elementType
+            else { continue }
+            node.op = "Cast"
+            node.attributes["to"] = .int(Int(type.rawValue))
+            node.inputs.removeLast()
+            graph.nodes[index] = node
+            isChanged = true
+        }
+        return isChanged
     }
 
     /// Lets readers of a copy read its source.

@@ -114,8 +114,12 @@ public struct DataSetSamples: TrainingSamples {
         let bytes = file.withBytes { Array($0) }
         let types: [(start: [UInt8], name: String)] = [
             ([0xFF, 0xD8], "image/jpeg"), ([0x89, 0x50], "image/png"), ([0x52, 0x49], "image/webp"),
+            ([0x42, 0x4D], "image/bmp"),
         ]
-        guard let type = types.first(where: { bytes.starts(with: $0.start) }) else { return nil }
-        return (bytes, type.name, String(path.split(separator: "/").last ?? ""))
+        let name = String(path.split(separator: "/").last ?? "")
+        if let type = types.first(where: { bytes.starts(with: $0.start) }) { return (bytes, type.name, name) }
+        // What browsers do not show becomes a PNG file.
+        guard let image = try? Image(path: path), let copy = image.png(), copy.count <= 256 << 10 else { return nil }
+        return (copy, "image/png", name)
     }
 }

@@ -7,7 +7,7 @@ import Glibc
 
 /// The optimizers of ONNX's domain for training: Adagrad, Adam, Momentum.
 ///
-/// Gradient, which differentiates the graph that it stands in, is refused.
+/// Gradient has no kernel: other nodes take its place before the graph is planned.
 enum PreviewTrainingKernels: KernelFamily {
     private static let domain = "ai.onnx.preview.training"
 
@@ -55,9 +55,6 @@ enum PreviewTrainingKernels: KernelFamily {
                         x -= rate * (mode == "nesterov" ? gradient + Double(alpha) * v : v)
                     }
                 }
-            },
-            KernelDefinition("Gradient", domain: domain, isPure: false) { _ in
-                throw KernelFailure("gradients inside a model are not computed; graft tune trains a model")
             },
         ]
     }
