@@ -11,7 +11,12 @@ public final class Session {
     /// The values that outlive runs.
     public let store: ParameterStore
     /// Where times are collected; nil for none.
-    public var profile: Profile?
+    public var profile: Profile? {
+        get { section?.profile }
+        set { section = newValue.map { ProfileSection(profile: $0, first: 0) } }
+    }
+    /// Where times are collected, for a session that is the body of a node too.
+    var section: ProfileSection? { didSet { if section == nil { context.profiled = nil } } }
     private let arena: Arena
     private let context: KernelContext
     private var values: [RuntimeValue?]
@@ -121,7 +126,11 @@ public final class Session {
 
     private func run(step index: Int, persistentVersion: Int) throws {
         // The arrays of the step are read in place: no copy, no allocation.
-        let start = profile.map { _ in Profile.now() }
+        var running: Profile.Running?
+        if let section {
+            running = section.profile.begin(section.first + index)
+            context.profiled = (section.profile, section.first + index)
+        }
         let inputs = plan.steps[index].inputs
         let dies = plan.steps[index].dies
         let outputs = plan.steps[index].outputs
@@ -153,7 +162,7 @@ public final class Session {
             }
             values[outputs[position]] = value
         }
-        if let start { profile?.record(step: index, from: start) }
+        if let running { section?.profile.end(running) }
     }
 
     private lazy var isPersistent: [Bool] = {
