@@ -18,6 +18,7 @@ public final class Session {
     /// Where times are collected, for a session that is the body of a node too.
     var section: ProfileSection? { didSet { if section == nil { context.profiled = nil } } }
     private let arena: Arena
+    private var ownsArena = false
     private let context: KernelContext
     private var values: [RuntimeValue?]
 
@@ -28,7 +29,11 @@ public final class Session {
     /// - Throws: what reading a weight throws.
     public convenience init(_ plan: Plan, store: ParameterStore = ParameterStore()) throws {
         try self.init(plan, store: store, arena: Arena())
+        ownsArena = true
     }
+
+    // Results that outlive the session keep their own blocks only.
+    deinit { if ownsArena { arena.close() } }
 
     package init(_ plan: Plan, store: ParameterStore, arena: Arena) throws {
         self.plan = plan
