@@ -99,6 +99,37 @@ struct Broadcast {
         }
     }
 
+    /// Calls `body` for runs along the innermost axis, in parallel: the position in the result, where each of some
+    /// operands starts, and the number of elements.
+    @inline(__always)
+    func forEachRun(
+        of operands: Int, grain: Int = 16384,
+        _ body: (_ target: Int, _ offsets: UnsafeMutableBufferPointer<Int>, _ count: Int) -> Void
+    ) {
+        let innermost = lengths.count - 1
+        let inner = lengths[innermost]
+        Parallel.forEachRange(count, grain: grain) { range in
+            withUnsafeTemporaryAllocation(of: Int.self, capacity: operands) { offsets in
+                var position = range.lowerBound
+                while position < range.upperBound {
+                    var row = position / inner
+                    let column = position % inner
+                    let length = min(inner - column, range.upperBound - position)
+                    for operand in 0..<operands { offsets[operand] = column * strides[operand][innermost] }
+                    var axis = innermost - 1
+                    while axis >= 0 {
+                        let index = row % lengths[axis]
+                        row /= lengths[axis]
+                        for operand in 0..<operands { offsets[operand] += index * strides[operand][axis] }
+                        axis -= 1
+                    }
+                    body(position, offsets, length)
+                    position += length
+                }
+            }
+        }
+    }
+
     /// Where each operand starts for a position in the result.
     func offsets(of position: Int) -> [Int] {
         var rest = position

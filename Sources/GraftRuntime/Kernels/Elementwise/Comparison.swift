@@ -133,16 +133,41 @@ enum ComparisonKernels: KernelFamily {
     ) {
         let (condition, a, b) = (tensors[0].typed(UInt8.self), tensors[1].typed(T.self), tensors[2].typed(T.self))
         let target = y.typed(T.self)
-        let inner = walk.lengths[walk.lengths.count - 1]
         let steps = (walk.innerStride(0), walk.innerStride(1), walk.innerStride(2))
-        Parallel.forEachRange(walk.count / inner, grain: max(1, 8192 / inner)) { range in
-            for row in range {
-                let offsets = walk.offsets(of: row * inner)
-                let (p, x, z) = (condition + offsets[0], a + offsets[1], b + offsets[2])
-                let out = target + row * inner
-                for index in 0..<inner {
-                    out[index] = p[index * steps.0] != 0 ? x[index * steps.1] : z[index * steps.2]
-                }
+        walk.forEachRun(of: 3) { position, offsets, count in
+            choose(condition + offsets[0], a + offsets[1], b + offsets[2], target + position, count, steps)
+        }
+    }
+
+    /// Both sides are read, so that a loop over vectors can choose.
+    @inline(__always)
+    private static func choose<T: BitwiseCopyable>(
+        _ condition: UnsafePointer<UInt8>, _ a: UnsafePointer<T>, _ b: UnsafePointer<T>,
+        _ target: UnsafeMutablePointer<T>, _ count: Int, _ steps: (Int, Int, Int)
+    ) {
+        switch steps {
+        case (1, 1, 1):
+            for index in 0..<count {
+                let (x, y) = (a[index], b[index])
+                target[index] = condition[index] != 0 ? x : y
+            }
+        case (1, 1, 0):
+            let y = b.pointee
+            for index in 0..<count {
+                let x = a[index]
+                target[index] = condition[index] != 0 ? x : y
+            }
+        case (1, 0, 1):
+            let x = a.pointee
+            for index in 0..<count {
+                let y = b[index]
+                target[index] = condition[index] != 0 ? x : y
+            }
+        case (0, 1, _) where condition.pointee != 0: target.update(from: a, count: count)
+        case (0, _, 1) where condition.pointee == 0: target.update(from: b, count: count)
+        default:
+            for index in 0..<count {
+                target[index] = condition[index * steps.0] != 0 ? a[index * steps.1] : b[index * steps.2]
             }
         }
     }
