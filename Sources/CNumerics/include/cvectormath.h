@@ -8,7 +8,12 @@ void cvectormath_log(const float *source, float *target, size_t count);
 // The error function, within a few units in the last place; source and target may be the same.
 void cvectormath_erf(const float *source, float *target, size_t count);
 
-// Whole numbers below, above and nearest (half to even), and 1 / x; source and target may be the same.
+// For each row of `length` numbers exp(x) over the sum of all exp(x), or the logarithm of that.
+void cvectormath_softmax(const float *source, float *target, size_t rows, size_t length, int is_logarithm);
+
+// Whole numbers below, above and nearest (half to even), -x, |x| and 1 / x; source and target may be the same.
+void cvectormath_negate(const float *source, float *target, size_t count);
+void cvectormath_absolute(const float *source, float *target, size_t count);
 void cvectormath_floor(const float *source, float *target, size_t count);
 void cvectormath_ceil(const float *source, float *target, size_t count);
 void cvectormath_round(const float *source, float *target, size_t count);

@@ -185,3 +185,33 @@ func combine<A, R>(
         }
     }
 }
+
+/// A function of two operands that is a type, so that each has loops of its own: a function value would be called for
+/// every element.
+protocol PairFunction {
+    associatedtype Operand: BitwiseCopyable
+    associatedtype Result: BitwiseCopyable
+    static func apply(_ a: Operand, _ b: Operand) -> Result
+}
+
+/// Applies a function of two operands element by element.
+func combine<F: PairFunction>(
+    _ walk: Broadcast, _ a: UnsafePointer<F.Operand>, _ b: UnsafePointer<F.Operand>,
+    _ target: UnsafeMutablePointer<F.Result>, _ function: F.Type
+) {
+    let (strideA, strideB) = (walk.innerStride(0), walk.innerStride(1))
+    walk.forEachRun { position, offsetA, offsetB, count in
+        let (x, y, z) = (a + offsetA, b + offsetB, target + position)
+        switch (strideA, strideB) {
+        case (1, 1): for index in 0..<count { z[index] = F.apply(x[index], y[index]) }
+        case (1, 0):
+            let value = y.pointee
+            for index in 0..<count { z[index] = F.apply(x[index], value) }
+        case (0, 1):
+            let value = x.pointee
+            for index in 0..<count { z[index] = F.apply(value, y[index]) }
+        default:
+            for index in 0..<count { z[index] = F.apply(x[index * strideA], y[index * strideB]) }
+        }
+    }
+}

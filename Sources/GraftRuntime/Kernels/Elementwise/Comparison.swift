@@ -60,11 +60,11 @@ enum ComparisonKernels: KernelFamily {
         let (a, b) = (UnsafePointer(tensors[0].typed(T.self)), UnsafePointer(tensors[1].typed(T.self)))
         let target = y.typed(UInt8.self)
         switch relation {
-        case .equal: combine(walk, a, b, target) { $0 == $1 ? 1 : 0 }
-        case .less: combine(walk, a, b, target) { $0 < $1 ? 1 : 0 }
-        case .greater: combine(walk, a, b, target) { $0 > $1 ? 1 : 0 }
-        case .lessOrEqual: combine(walk, a, b, target) { $0 <= $1 ? 1 : 0 }
-        case .greaterOrEqual: combine(walk, a, b, target) { $0 >= $1 ? 1 : 0 }
+        case .equal: combine(walk, a, b, target, Equal<T>.self)
+        case .less: combine(walk, a, b, target, Less<T>.self)
+        case .greater: combine(walk, a, b, target, Greater<T>.self)
+        case .lessOrEqual: combine(walk, a, b, target, LessOrEqual<T>.self)
+        case .greaterOrEqual: combine(walk, a, b, target, GreaterOrEqual<T>.self)
         }
     }
 
@@ -100,9 +100,9 @@ enum ComparisonKernels: KernelFamily {
                     UnsafePointer(tensors[0].typed(UInt8.self)), UnsafePointer(tensors[1].typed(UInt8.self))
                 )
                 switch logic {
-                case .and: combine(walk, a, b, y.typed(UInt8.self)) { $0 & $1 }
-                case .or: combine(walk, a, b, y.typed(UInt8.self)) { $0 | $1 }
-                case .xor: combine(walk, a, b, y.typed(UInt8.self)) { $0 ^ $1 }
+                case .and: combine(walk, a, b, y.typed(UInt8.self), And.self)
+                case .or: combine(walk, a, b, y.typed(UInt8.self), Or.self)
+                case .xor: combine(walk, a, b, y.typed(UInt8.self), Xor.self)
                 }
             })
     }
@@ -189,4 +189,38 @@ enum ComparisonKernels: KernelFamily {
         }
         context.set(0, .strings(StringTensor(shape: shape, elements: elements)))
     }
+}
+
+// One type a relation, so that loops over vectors are made of each.
+
+private enum Equal<T: Comparable & BitwiseCopyable>: PairFunction {
+    @inline(__always) static func apply(_ a: T, _ b: T) -> UInt8 { a == b ? 1 : 0 }
+}
+
+private enum Less<T: Comparable & BitwiseCopyable>: PairFunction {
+    @inline(__always) static func apply(_ a: T, _ b: T) -> UInt8 { a < b ? 1 : 0 }
+}
+
+private enum Greater<T: Comparable & BitwiseCopyable>: PairFunction {
+    @inline(__always) static func apply(_ a: T, _ b: T) -> UInt8 { a > b ? 1 : 0 }
+}
+
+private enum LessOrEqual<T: Comparable & BitwiseCopyable>: PairFunction {
+    @inline(__always) static func apply(_ a: T, _ b: T) -> UInt8 { a <= b ? 1 : 0 }
+}
+
+private enum GreaterOrEqual<T: Comparable & BitwiseCopyable>: PairFunction {
+    @inline(__always) static func apply(_ a: T, _ b: T) -> UInt8 { a >= b ? 1 : 0 }
+}
+
+private enum And: PairFunction {
+    @inline(__always) static func apply(_ a: UInt8, _ b: UInt8) -> UInt8 { a & b }
+}
+
+private enum Or: PairFunction {
+    @inline(__always) static func apply(_ a: UInt8, _ b: UInt8) -> UInt8 { a | b }
+}
+
+private enum Xor: PairFunction {
+    @inline(__always) static func apply(_ a: UInt8, _ b: UInt8) -> UInt8 { a ^ b }
 }

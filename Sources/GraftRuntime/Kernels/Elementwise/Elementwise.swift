@@ -25,7 +25,7 @@ enum ElementwiseKernels: KernelFamily {
             } + [
                 .function("Neg", widens: true) { context in
                     switch try context.input(0).elementType {
-                    case .float32: try map(Float.self, context) { -$0 }
+                    case .float32: try PreciseActivations.mapVectors(context, cvectormath_negate)
                     case .float64: try map(Double.self, context) { -$0 }
                     case .int8: try map(Int8.self, context) { 0 &- $0 }
                     case .int16: try map(Int16.self, context) { 0 &- $0 }
@@ -36,7 +36,7 @@ enum ElementwiseKernels: KernelFamily {
                 },
                 .function("Abs", widens: true) { context in
                     switch try context.input(0).elementType {
-                    case .float32: try map(Float.self, context) { abs($0) }
+                    case .float32: try PreciseActivations.mapVectors(context, cvectormath_absolute)
                     case .float64: try map(Double.self, context) { abs($0) }
                     case .int8: try map(Int8.self, context) { $0 < 0 ? 0 &- $0 : $0 }
                     case .int16: try map(Int16.self, context) { $0 < 0 ? 0 &- $0 : $0 }

@@ -129,102 +129,20 @@ enum ReductionKernels: KernelFamily {
         }
     }
 
-    /// The sums that a row is added up in, so that one addition need not wait for the one before.
-    private static let lanes = 32
-
-    /// Sums along reduced axes with a step for each element, a sum of two sums, and a step at the end.
-    @inline(__always)
-    private static func fold<T: BitwiseCopyable>(
-        _ x: RuntimeTensor, _ y: RuntimeTensor, _ outer: Int, _ length: Int, _ inner: Int, start: T,
-        _ step: (T, T) -> T, merge: (T, T) -> T, _ finish: (T) -> T
-    ) {
-        let (source, target) = (x.typed(T.self), y.typed(T.self))
-        guard outer > 0, inner > 0 else { return }
-        // Where there are fewer rows than threads, each thread takes a part of the length and they are put together.
-        let block = min(inner, 4096)
-        let blocks = (inner + block - 1) / block
-        let isScarce = outer * blocks < 2 * Parallel.threads && length >= 64 && length * inner >= 1 << 16
-        let parts = isScarce ? Parallel.threads : 1
-        let sums = parts > 1 ? UnsafeMutablePointer<T>.allocate(capacity: outer * parts * inner) : target
-        defer { if parts > 1 { sums.deallocate() } }
-        Parallel.forEachRange(outer * parts * blocks, grain: max(1, 8192 / max(1, length / parts * block))) { range in
-            for index in range {
-                let (place, first) = (index / blocks, index % blocks * block)
-                let (row, part) = (place / parts, place % parts)
-                let (begin, end) = (length * part / parts, length * (part + 1) / parts)
-                let to = sums + place * inner + first
-                if inner == 1 {
-                    let from = source + row * length
-                    to.pointee = foldRow(from + begin, end - begin, start: start, step, merge: merge)
-                    if parts == 1 { to.pointee = finish(to.pointee) }
-                    continue
-                }
-                let width = min(block, inner - first)
-                to.update(repeating: start, count: width)
-                for position in begin..<end {
-                    let from = source + (row * length + position) * inner + first
-                    for column in 0..<width { to[column] = step(to[column], from[column]) }
-                }
-                if parts == 1 { for column in 0..<width { to[column] = finish(to[column]) } }
-            }
-        }
-        guard parts > 1 else { return }
-        for row in 0..<outer {
-            for column in 0..<inner {
-                var total = sums[row * parts * inner + column]
-                for part in 1..<parts { total = merge(total, sums[(row * parts + part) * inner + column]) }
-                target[row * inner + column] = finish(total)
-            }
-        }
-    }
-
-    @inline(__always)
-    private static func foldRow<T: BitwiseCopyable>(
-        _ from: UnsafePointer<T>, _ length: Int, start: T, _ step: (T, T) -> T, merge: (T, T) -> T
-    ) -> T {
-        var result = start
-        var index = 0
-        if length >= 2 * lanes {
-            result = withUnsafeTemporaryAllocation(of: T.self, capacity: lanes) { buffer in
-                let sums = buffer.baseAddress!
-                sums.initialize(repeating: start, count: lanes)
-                while index + lanes <= length {
-                    for lane in 0..<lanes { sums[lane] = step(sums[lane], from[index + lane]) }
-                    index += lanes
-                }
-                var total = sums[0]
-                for lane in 1..<lanes { total = merge(total, sums[lane]) }
-                return total
-            }
-        }
-        while index < length {
-            result = step(result, from[index])
-            index += 1
-        }
-        return result
-    }
-
     private static func reduceFloating<T: RealNumber>(
         _ type: T.Type, _ operation: Operation, _ x: RuntimeTensor, _ y: RuntimeTensor, _ outer: Int, _ length: Int,
         _ inner: Int
     ) {
         switch operation {
-        case .sum: fold(x, y, outer, length, inner, start: T(0), { $0 + $1 }, merge: { $0 + $1 }, { $0 })
-        case .mean: fold(x, y, outer, length, inner, start: T(0), { $0 + $1 }, merge: { $0 + $1 }, { $0 / T(length) })
-        case .maximum:
-            fold(
-                x, y, outer, length, inner, start: -T.infinity, { $1 > $0 || $1.isNaN ? $1 : $0 },
-                merge: { $1 > $0 || $1.isNaN ? $1 : $0 }, { $0 })
-        case .minimum:
-            fold(
-                x, y, outer, length, inner, start: T.infinity, { $1 < $0 || $1.isNaN ? $1 : $0 },
-                merge: { $1 < $0 || $1.isNaN ? $1 : $0 }, { $0 })
-        case .product: fold(x, y, outer, length, inner, start: T(1), { $0 * $1 }, merge: { $0 * $1 }, { $0 })
-        case .l1: fold(x, y, outer, length, inner, start: T(0), { $0 + abs($1) }, merge: { $0 + $1 }, { $0 })
-        case .l2:
-            fold(x, y, outer, length, inner, start: T(0), { $0 + $1 * $1 }, merge: { $0 + $1 }, { $0.squareRoot() })
-        case .sumOfSquares: fold(x, y, outer, length, inner, start: T(0), { $0 + $1 * $1 }, merge: { $0 + $1 }, { $0 })
-        case .logSum: fold(x, y, outer, length, inner, start: T(0), { $0 + $1 }, merge: { $0 + $1 }, { $0.logarithm })
+        case .sum: fold(Sum<T>.self, x, y, outer, length, inner)
+        case .mean: fold(Mean<T>.self, x, y, outer, length, inner)
+        case .maximum: fold(Maximum<T>.self, x, y, outer, length, inner)
+        case .minimum: fold(Minimum<T>.self, x, y, outer, length, inner)
+        case .product: fold(Product<T>.self, x, y, outer, length, inner)
+        case .l1: fold(L1<T>.self, x, y, outer, length, inner)
+        case .l2: fold(L2<T>.self, x, y, outer, length, inner)
+        case .sumOfSquares: fold(SumOfSquares<T>.self, x, y, outer, length, inner)
+        case .logSum: fold(LogSum<T>.self, x, y, outer, length, inner)
         case .logSumExp:
             let (source, target) = (x.typed(T.self), y.typed(T.self))
             Parallel.forEachRange(outer * inner, grain: max(1, 2048 / max(1, length))) { range in
@@ -245,27 +163,15 @@ enum ReductionKernels: KernelFamily {
         _ type: T.Type, _ operation: Operation, _ x: RuntimeTensor, _ y: RuntimeTensor, _ outer: Int, _ length: Int,
         _ inner: Int
     ) throws {
-        func add(_ a: T, _ b: T) -> T { a &+ b }
-        func same(_ a: T) -> T { a }
         switch operation {
-        case .sum: fold(x, y, outer, length, inner, start: T.zero, add, merge: add, same)
-        case .mean:
-            let divisor = T(truncatingIfNeeded: max(1, length))
-            fold(x, y, outer, length, inner, start: T.zero, add, merge: add) { divisor == 0 ? 0 : $0 / divisor }
-        case .maximum: fold(x, y, outer, length, inner, start: T.min, { max($0, $1) }, merge: { max($0, $1) }, same)
-        case .minimum: fold(x, y, outer, length, inner, start: T.max, { min($0, $1) }, merge: { min($0, $1) }, same)
-        case .product: fold(x, y, outer, length, inner, start: T(1), { $0 &* $1 }, merge: { $0 &* $1 }, same)
-        case .l1:
-            func step(_ sum: T, _ x: T) -> T { sum &+ (x < 0 ? 0 &- x : x) }
-            fold(x, y, outer, length, inner, start: T.zero, step, merge: add, same)
-        case .sumOfSquares, .l2:
-            func step(_ sum: T, _ x: T) -> T { sum &+ x &* x }
-            func root(_ sum: T) -> T { T(clamping: Int64(Double(sum).squareRoot())) }
-            if operation == .l2 {
-                fold(x, y, outer, length, inner, start: T.zero, step, merge: add, root)
-            } else {
-                fold(x, y, outer, length, inner, start: T.zero, step, merge: add, same)
-            }
+        case .sum: fold(WholeSum<T>.self, x, y, outer, length, inner)
+        case .mean: fold(WholeMean<T>.self, x, y, outer, length, inner)
+        case .maximum: fold(WholeMaximum<T>.self, x, y, outer, length, inner)
+        case .minimum: fold(WholeMinimum<T>.self, x, y, outer, length, inner)
+        case .product: fold(WholeProduct<T>.self, x, y, outer, length, inner)
+        case .l1: fold(WholeL1<T>.self, x, y, outer, length, inner)
+        case .sumOfSquares: fold(WholeSumOfSquares<T>.self, x, y, outer, length, inner)
+        case .l2: fold(WholeL2<T>.self, x, y, outer, length, inner)
         case .logSum, .logSumExp:
             throw KernelFailure("logarithms of integers")
         }
