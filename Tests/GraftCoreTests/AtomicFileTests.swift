@@ -98,7 +98,7 @@ import Glibc
     }
 
     /// The targets that are synced while `body` runs.
-    private func synced(_ body: () throws -> Void) rethrows -> [String] {
+    private func synced(_ body: () throws -> Void) throws -> [String] {
         let names = Mutex<[String]>([])
         try AtomicFile.$onSync.withValue({ name in names.withLock { $0.append(name) } }, operation: body)
         return names.withLock { $0 }
@@ -110,11 +110,14 @@ import Glibc
             func write(_ text: String, _ durability: Durability) throws {
                 try AtomicFile.write(to: path, durability: durability) { try $0.write(Array(text.utf8)) }
             }
-            #expect(try synced { try write("first", .syncedWhenReplacing) } == [])
-            #expect(try synced { try write("second", .syncedWhenReplacing) } == [path])
+            let first = try synced { try write("first", .syncedWhenReplacing) }
+            #expect(first == [])
+            let second = try synced { try write("second", .syncedWhenReplacing) }
+            #expect(second == [path])
             #expect(try content(path) == Array("second".utf8))
             unlink(path)
-            #expect(try synced { try write("third", .synced) } == [path])
+            let third = try synced { try write("third", .synced) }
+            #expect(third == [path])
             #expect(try content(path) == Array("third".utf8))
             #expect(names(in: folder) == ["model"])
         }
