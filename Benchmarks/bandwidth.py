@@ -68,7 +68,6 @@ def scalar(value, dtype=FLOAT):
     return numpy.array(value, dtype=dtype)
 
 
-
 # Elementwise
 for op in ("Add", "Mul"):
     case(op, op, lambda n: [picture(n // 2), picture(n // 2)])
@@ -286,7 +285,7 @@ def main():
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--megabytes", type=int, default=64)
     parser.add_argument("names", nargs="*", help="cases whose names start with one of these")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     cases = {name: entry for name, entry in CASES.items()
              if not options.names or any(name.startswith(wanted) for wanted in options.names)}
     copy = copy_bandwidth(options.megabytes, options.threads)
