@@ -39,6 +39,7 @@ let package = Package(
         // C libraries, one target each.
         .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CGOMP", providers: [.apt(["libgomp1"])]),
+        .systemLibrary(name: "CLinux"),
         .systemLibrary(name: "CHDF5", providers: [.apt(["libhdf5-dev"])]),
         .systemLibrary(name: "CProtobufC", pkgConfig: "libprotobuf-c", providers: [.apt(["libprotobuf-c-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
@@ -53,7 +54,7 @@ let package = Package(
         .target(name: "CNumerics"),
 
         // The house; arrows only go down.
-        swift("GraftCore", ["CCrypto", "CGOMP", "CNumerics"]),
+        swift("GraftCore", ["CCrypto", "CGOMP", "CLinux", "CNumerics"]),
         swift("GraftIR", ["GraftCore"]),
         swift("GraftWeights", ["GraftCore", "CZlib"]),
         swift("GraftONNX", ["GraftIR", "GraftCore", "COnnxProto", "CProtobufC"]),

@@ -89,3 +89,104 @@ FOR_EACH_PROCESSOR void cvectormath_log(const float *source, float *target, size
 FOR_EACH_PROCESSOR void cvectormath_softplus(const float *source, float *target, size_t count) {
     for (size_t i = 0; i < count; i++) target[i] = softplus_of(source[i]);
 }
+
+// Up to 1 a polynomial in x^2 times x, beyond it 1 - exp(polynomial in x), fitted to the function with the least largest
+// relative error; from 4 on the result is 1.
+ALWAYS_INLINE float erf_of(float x) {
+    float size = fabsf(x);
+    float u = size < 1.0f ? x * x : 1.0f;
+    float p = 7.853857824e-05f;
+    p = p * u - 8.010192541e-04f;
+    p = p * u + 5.188327748e-03f;
+    p = p * u - 2.685381100e-02f;
+    p = p * u + 1.128358543e-01f;
+    p = p * u - 3.761262596e-01f;
+    p = p * u + 1.128379107e+00f;
+    float v = size < 4.0f ? size : 4.0f;
+    float q = -2.169763866e-05f;
+    q = q * v + 4.414729192e-04f;
+    q = q * v - 4.205286037e-03f;
+    q = q * v + 2.521034144e-02f;
+    q = q * v - 1.084221005e-01f;
+    q = q * v - 6.332163811e-01f;
+    q = q * v - 1.129580259e+00f;
+    q = q * v + 1.884676913e-04f;
+    float tail = copysignf(1.0f - exp_negative(q), x);
+    return x != x ? x : size < 1.0f ? x * p : tail;
+}
+
+#define MAP(name, expression)                                                                     \
+    FOR_EACH_PROCESSOR void name(const float *source, float *target, size_t count) {              \
+        _Pragma("clang loop vectorize(assume_safety)") for (size_t i = 0; i < count; i++) {       \
+            float x = source[i];                                                                  \
+            target[i] = (expression);                                                             \
+        }                                                                                         \
+    }
+
+MAP(cvectormath_erf, erf_of(x))
+MAP(cvectormath_negate, -x)
+MAP(cvectormath_absolute, fabsf(x))
+MAP(cvectormath_floor, __builtin_floorf(x))
+MAP(cvectormath_ceil, __builtin_ceilf(x))
+MAP(cvectormath_round, __builtin_rintf(x))
+MAP(cvectormath_reciprocal, 1.0f / x)
+
+// A row is folded into so many results side by side, which become vectors.
+#define LANES 32
+
+ALWAYS_INLINE float largest_of(const float *x, size_t n) {
+    float lanes[LANES];
+    for (int j = 0; j < LANES; j++) lanes[j] = -INFINITY;
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int j = 0; j < LANES; j++) lanes[j] = x[i + j] > lanes[j] || x[i + j] != x[i + j] ? x[i + j] : lanes[j];
+    for (; i < n; i++) lanes[0] = x[i] > lanes[0] || x[i] != x[i] ? x[i] : lanes[0];
+    float largest = lanes[0];
+    for (int j = 1; j < LANES; j++) largest = lanes[j] > largest || lanes[j] != lanes[j] ? lanes[j] : largest;
+    return largest;
+}
+
+// What a row that holds a NaN, an infinity or nothing but negative infinities gives.
+static void softmax_of_special_row(const float *x, float *y, size_t n, float largest, int is_logarithm) {
+    float sum = 0;
+    for (size_t i = 0; i < n; i++) sum += expf(x[i] - largest);
+    for (size_t i = 0; i < n; i++) y[i] = is_logarithm ? x[i] - largest - logf(sum) : expf(x[i] - largest) / sum;
+}
+
+FOR_EACH_PROCESSOR void cvectormath_softmax(
+    const float *source, float *target, size_t rows, size_t length, int is_logarithm) {
+    for (size_t row = 0; row < rows; row++) {
+        const float *x = source + row * length;
+        float *y = target + row * length;
+        const float largest = largest_of(x, length);
+        if (!(largest > -INFINITY && largest < INFINITY)) {
+            softmax_of_special_row(x, y, length, largest, is_logarithm);
+            continue;
+        }
+        float lanes[LANES] = {0};
+        size_t i = 0;
+        for (; i + LANES <= length; i += LANES) {
+            _Pragma("clang loop vectorize(assume_safety)") for (int j = 0; j < LANES; j++) {
+                float below = x[i + j] - largest;
+                float power = exp_negative(below > -104.0f ? below : -104.0f);
+                lanes[j] += power;
+                if (!is_logarithm) y[i + j] = power;
+            }
+        }
+        for (; i < length; i++) {
+            float below = x[i] - largest;
+            float power = exp_negative(below > -104.0f ? below : -104.0f);
+            lanes[0] += power;
+            if (!is_logarithm) y[i] = power;
+        }
+        float sum = 0;
+        for (int j = 0; j < LANES; j++) sum += lanes[j];
+        if (is_logarithm) {
+            const float shift = logf(sum);
+            for (i = 0; i < length; i++) y[i] = x[i] - largest - shift;
+        } else {
+            const float factor = 1.0f / sum;
+            for (i = 0; i < length; i++) y[i] *= factor;
+        }
+    }
+}

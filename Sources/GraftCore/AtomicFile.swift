@@ -1,37 +1,37 @@
+import CLinux
+
 #if canImport(Glibc)
 import Glibc
 #endif
 
 /// Writes files so that readers see the old content or the new, never a part.
 ///
-/// The bytes go to a temporary file in the same folder, are synced, and replace the target by rename; the folder is
-/// synced after. Where anything fails the temporary file is removed and the target is as it was.
+/// The bytes go to a temporary file in the same folder, which then takes the target's name by rename. When they are on
+/// the disk is a matter of ``Durability``; ``Durability/synced`` where nothing is said. Where anything fails the
+/// temporary file is removed and the target is as it was.
 public enum AtomicFile {
     /// Creates or replaces the file at `path` with what `body` writes.
     ///
     /// A symbolic link is followed, so its target is replaced and the link stays.
     /// - Throws: ``FileError``, and what `body` throws.
-    public static func write<R>(to path: String, _ body: (FileWriter) throws -> R) throws -> R {
+    public static func write<R>(
+        to path: String, durability: Durability = .synced, _ body: (FileWriter) throws -> R
+    ) throws -> R {
         let target = resolvingLink(path)
-        let folder = Self.folder(of: target)
-        let temporary = "\(target).\(getpid()).\(UInt32.random(in: 0 ... .max)).tmp"
+        let temporary = temporaryName(for: target)
         let mode = permissions(of: target)
         let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode)
         guard descriptor >= 0 else {
             throw FileError.cannotCreate(path: path, reason: FileError.systemReason())
         }
-        let writer = FileWriter(descriptor: descriptor, path: path)
+        let file = OpenFile(descriptor)
         do {
+            let writer = FileWriter(descriptor: descriptor, path: path)
             let result = try body(writer)
             try writer.finish()
-            close(descriptor)
-            guard rename(temporary, target) == 0 else {
-                throw FileError.cannotWrite(path: path, reason: FileError.systemReason())
-            }
-            try syncFolder(folder)
+            try publish(temporary, as: target, file, durability)
             return result
         } catch {
-            writer.abandon()
             unlink(temporary)
             throw error
         }
@@ -48,24 +48,53 @@ public enum AtomicFile {
 
     /// Runs `body` with the path of a temporary file, which then replaces the file at `path`.
     ///
-    /// For libraries that open files by name. The temporary file is synced before the rename and removed on failure.
-    public static func replace<R>(_ path: String, by body: (_ temporaryPath: String) throws -> R) throws -> R {
+    /// For libraries that open files by name. The temporary file is removed on failure.
+    public static func replace<R>(
+        _ path: String, durability: Durability = .synced, by body: (_ temporaryPath: String) throws -> R
+    ) throws -> R {
         let target = resolvingLink(path)
-        let temporary = "\(target).\(getpid()).\(UInt32.random(in: 0 ... .max)).tmp"
+        let temporary = temporaryName(for: target)
         do {
             let result = try body(temporary)
-            let descriptor = open(temporary, O_RDONLY | O_CLOEXEC)
-            guard descriptor >= 0 else { throw FileError.cannotCreate(path: path, reason: FileError.systemReason()) }
-            defer { close(descriptor) }
-            guard fsync(descriptor) == 0, rename(temporary, target) == 0 else {
-                throw FileError.cannotWrite(path: path, reason: FileError.systemReason())
-            }
-            try syncFolder(folder(of: target))
+            try move(temporary, to: target, durability: durability)
             return result
         } catch {
             unlink(temporary)
             throw error
         }
+    }
+
+    /// Gives a whole file another name in the same file system; what had that name before is replaced at once.
+    ///
+    /// - Throws: ``FileError``; both names are as they were then.
+    public static func move(_ source: String, to target: String, durability: Durability = .synced) throws(FileError) {
+        let descriptor = open(source, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw FileError.cannotCreate(path: target, reason: FileError.systemReason()) }
+        try publish(source, as: target, OpenFile(descriptor), durability)
+    }
+
+    /// Is told of every file that is synced before it takes its name; for tests.
+    @TaskLocal package static var onSync: (@Sendable (_ target: String) -> Void)?
+
+    /// The only place where a file takes its name.
+    private static func publish(
+        _ source: String, as target: String, _ file: consuming OpenFile, _ durability: Durability
+    ) throws(FileError) {
+        func check(_ succeeded: Bool) throws(FileError) {
+            guard succeeded else { throw .cannotWrite(path: target, reason: FileError.systemReason()) }
+        }
+        if durability == .syncedWhenReplacing {
+            // No more than a wish: a file system that cannot start the writing now writes later.
+            _ = sync_file_range(file.descriptor, 0, 0, graft_sync_file_range_write)
+            // A file system behind a network says that there is no room when a descriptor is closed.
+            try check(close(dup(file.descriptor)) == 0)
+            // Fails where the name is taken, and where the file system does not know the flag.
+            if renameat2(AT_FDCWD, source, AT_FDCWD, target, graft_rename_noreplace) == 0 { return }
+        }
+        try check(fsync(file.descriptor) == 0)
+        onSync?(target)
+        try check(rename(source, target) == 0)
+        try syncFolder(folder(of: target))
     }
 
     /// Makes the names in a folder durable.
@@ -84,6 +113,10 @@ public enum AtomicFile {
         return slash == path.startIndex ? "/" : String(path[..<slash])
     }
 
+    private static func temporaryName(for target: String) -> String {
+        "\(target).\(getpid()).\(UInt32.random(in: 0 ... .max)).tmp"
+    }
+
     private static func resolvingLink(_ path: String) -> String {
         guard let resolved = realpath(path, nil) else { return path }
         defer { free(resolved) }
@@ -96,78 +129,9 @@ public enum AtomicFile {
     }
 }
 
-/// A buffered writer to one open file.
-public final class FileWriter {
-    private var descriptor: Int32
-    private let path: String
-    private let buffer = ByteBuffer(count: 1 << 18)
-    private var filled = 0
-
-    /// The number of bytes written so far.
-    public private(set) var position = 0
-
-    fileprivate init(descriptor: Int32, path: String) {
-        self.descriptor = descriptor
-        self.path = path
-    }
-
-    /// Appends bytes; large blocks go to the file without a copy.
-    public func write(_ bytes: UnsafeRawBufferPointer) throws(FileError) {
-        guard let start = bytes.baseAddress, bytes.count > 0 else { return }
-        position += bytes.count
-        if bytes.count >= buffer.count {
-            try flush()
-            try send(bytes)
-            return
-        }
-        if filled + bytes.count > buffer.count { try flush() }
-        memcpy(buffer.mutableBytes.baseAddress! + filled, start, bytes.count)
-        filled += bytes.count
-    }
-
-    /// Appends an array of bytes.
-    public func write(_ bytes: [UInt8]) throws(FileError) {
-        do { try bytes.withUnsafeBytes { try write($0) } } catch let error as FileError { throw error } catch {
-            throw FileError.cannotWrite(path: path, reason: "\(error)")
-        }
-    }
-
-    /// Appends `count` zero bytes.
-    public func writeZeros(_ count: Int) throws(FileError) {
-        var left = count
-        let zeros = [UInt8](repeating: 0, count: min(count, 1 << 16))
-        while left > 0 {
-            try write(left >= zeros.count ? zeros : Array(zeros[..<left]))
-            left -= min(left, zeros.count)
-        }
-    }
-
-    fileprivate func finish() throws(FileError) {
-        try flush()
-        guard fsync(descriptor) == 0 else { throw .cannotWrite(path: path, reason: FileError.systemReason()) }
-    }
-
-    fileprivate func abandon() {
-        if descriptor >= 0 { close(descriptor) }
-        descriptor = -1
-    }
-
-    private func flush() throws(FileError) {
-        guard filled > 0 else { return }
-        let count = filled
-        filled = 0
-        try send(UnsafeRawBufferPointer(rebasing: buffer.bytes[..<count]))
-    }
-
-    private func send(_ bytes: UnsafeRawBufferPointer) throws(FileError) {
-        var offset = 0
-        while offset < bytes.count {
-            let sent = Glibc.write(descriptor, bytes.baseAddress! + offset, bytes.count - offset)
-            if sent < 0 {
-                if errno == EINTR { continue }
-                throw .cannotWrite(path: path, reason: FileError.systemReason())
-            }
-            offset += sent
-        }
-    }
+/// A descriptor that is closed when nobody holds it any more.
+private struct OpenFile: ~Copyable {
+    let descriptor: Int32
+    init(_ descriptor: Int32) { self.descriptor = descriptor }
+    deinit { close(descriptor) }
 }

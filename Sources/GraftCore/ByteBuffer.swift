@@ -6,7 +6,10 @@ import Glibc
 public final class ByteBuffer: @unchecked Sendable {
     // Invariant: `pointer` is a live allocation of at least `count` bytes, freed only in deinit. Sendable: a buffer
     // that is shared is not written; writers make sure of that with `isKnownUniquelyReferenced` or own it alone.
+    // Memory with another owner is freed by that one.
     @usableFromInline let pointer: UnsafeMutableRawPointer
+    /// Who owns the memory; nil for the buffer itself.
+    private let owner: AnyObject?
 
     /// The number of bytes.
     public let count: Int
@@ -20,7 +23,16 @@ public final class ByteBuffer: @unchecked Sendable {
             fatalError("out of memory: \(rounded) bytes")
         }
         pointer = block
+        owner = nil
         if zeroed { memset(block, 0, rounded) }
+    }
+
+    /// Memory that another object owns, which lets go of it on any thread and does not write it while the buffer lives.
+    package init(_ bytes: UnsafeMutableRawBufferPointer, ownedBy owner: AnyObject) {
+        precondition(bytes.baseAddress != nil)
+        pointer = bytes.baseAddress!
+        count = bytes.count
+        self.owner = owner
     }
 
     /// A copy of the given bytes.
@@ -29,7 +41,7 @@ public final class ByteBuffer: @unchecked Sendable {
         if let start = bytes.baseAddress, bytes.count > 0 { memcpy(pointer, start, bytes.count) }
     }
 
-    deinit { free(pointer) }
+    deinit { if owner == nil { free(pointer) } }
 
     /// The bytes, for reading.
     @inlinable public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: pointer, count: count) }

@@ -79,11 +79,19 @@ public final class MappedFile: Sendable {
     public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: count) }
 
     /// Tells the kernel that a range will be read once, from start to end, so it can read ahead.
-    public func adviseSequential(_ range: Range<Int>) {
+    public func adviseSequential(_ range: Range<Int>) { advise(range, MADV_SEQUENTIAL) }
+
+    /// Makes the pages of a range resident in one call, where the kernel can: cheaper than a fault for each.
+    public func loadPages(_ range: Range<Int>) {
+        // MADV_POPULATE_READ of Linux 5.14; Swift's module of the C library does not have it.
+        advise(range, 22)
+    }
+
+    private func advise(_ range: Range<Int>, _ advice: Int32) {
         guard let base, !range.isEmpty else { return }
         let page = Int(sysconf(Int32(_SC_PAGESIZE)))
         let start = range.lowerBound / page * page
-        madvise(UnsafeMutableRawPointer(mutating: base + start), range.upperBound - start, MADV_SEQUENTIAL)
+        madvise(UnsafeMutableRawPointer(mutating: base + start), range.upperBound - start, advice)
     }
 
     /// Drops the resident pages of a range; they are read again from the file when touched.

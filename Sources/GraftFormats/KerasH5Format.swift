@@ -21,7 +21,8 @@ public enum KerasH5Format: ModelFormat {
 
     public static func checkWritable(_ model: Model) throws { try KerasH5.checkWritable(model) }
 
-    public static func write(_ model: Model, to path: String) throws -> [String] {
-        try KerasH5.write(model, to: path)
+    public static func write(_ model: Model, to path: String, options: WriteOptions) throws -> [String] {
+        guard !options.concernsExternalData else { throw ModelFormatError.noExternalData(name) }
+        return try KerasH5.write(model, to: path, durability: options.durability)
     }
 }

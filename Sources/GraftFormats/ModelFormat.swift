@@ -30,31 +30,34 @@ public protocol ModelFormat: Sendable {
     /// Writes a model whole, or nothing.
     ///
     /// - Returns: what the format could not keep, a sentence each.
-    static func write(_ model: Model, to path: String) throws -> [String]
-
-    /// Writes a model with wishes about the file.
-    ///
-    /// - Returns: what the format could not keep, a sentence each.
     /// - Throws: also ``ModelFormatError/noExternalData(_:)`` for wishes that the format cannot meet.
     static func write(_ model: Model, to path: String, options: WriteOptions) throws -> [String]
 }
 
-/// Wishes about a file that only some formats can meet.
+/// Wishes about a file; those about external data only some formats can meet.
 public struct WriteOptions: Sendable, Equatable {
     /// Whether weights go into a file beside the model; nil for the format's own rule.
     public var usesExternalData: Bool?
     /// Tensors of fewer bytes stay in the model's file; nil for the format's own bound.
     public var externalDataThreshold: Int?
+    /// Where the file goes once it is checked; data beside it takes a name that is free there.
+    package var destination: String?
+    /// What a power failure may take away of the file.
+    public var durability = Durability.synced
 
     /// No wishes.
     public init() {}
+
+    /// Whether something is wished about weights beside the model.
+    var concernsExternalData: Bool { usesExternalData != nil || externalDataThreshold != nil }
 }
 
 extension ModelFormat {
-    /// Most formats have one file and take no wishes.
-    public static func write(_ model: Model, to path: String, options: WriteOptions) throws -> [String] {
-        guard options == WriteOptions() else { throw ModelFormatError.noExternalData(name) }
-        return try write(model, to: path)
+    /// Writes a model whole, or nothing, without wishes about the file.
+    ///
+    /// - Returns: what the format could not keep, a sentence each.
+    public static func write(_ model: Model, to path: String) throws -> [String] {
+        try write(model, to: path, options: WriteOptions())
     }
 
     static func hasKnownExtension(_ path: String) -> Bool {

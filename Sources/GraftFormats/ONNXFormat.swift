@@ -22,14 +22,12 @@ public enum ONNXFormat: ModelFormat {
 
     public static func checkWritable(_ model: Model) throws {}
 
-    public static func write(_ model: Model, to path: String) throws -> [String] {
-        try write(model, to: path, options: WriteOptions())
-    }
-
     public static func write(_ model: Model, to path: String, options: WriteOptions) throws -> [String] {
         var settings = ONNXWriteOptions()
         if let wanted = options.usesExternalData { settings.externalData = wanted ? .always : .never }
         if let bytes = options.externalDataThreshold { settings.externalDataThreshold = bytes }
+        settings.destination = options.destination
+        settings.durability = options.durability
         try ONNX.write(model, to: path, options: settings)
         return []
     }

@@ -12,13 +12,16 @@ extension OutputParity {
     ///   - symbol: the name of the free size.
     /// - Throws: what planning or running throws.
     public static func batch(_ source: Model, _ dynamic: Model, symbol: String) throws -> OutputParity {
-        let batched = Set(
-            dynamic.graph.inputs.filter { id in
-                dynamic.graph[id].shape?.dimensions.first?.extent == .symbol(symbol)
-            }.map { dynamic.graph[$0].name })
+        // The axis of each input that has a batch.
+        var batched: [String: Int] = [:]
+        for id in dynamic.graph.inputs {
+            let extents = dynamic.graph[id].shape?.extents ?? []
+            if let axis = extents.firstIndex(of: .symbol(symbol)) { batched[dynamic.graph[id].name] = axis }
+        }
         let size =
-            source.graph.inputs.first { batched.contains(source.graph[$0].name) }
-            .flatMap { source.graph[$0].shape?.dimensions.first?.count } ?? 1
+            source.graph.inputs.lazy.compactMap { id in
+                batched[source.graph[id].name].flatMap { source.graph[id].shape?[$0].count }
+            }.first ?? 1
         let session = try Session(Plan(dynamic, options: .forComparison))
         let pair = try ProbeInputs.make(for: dynamic, batch: 2)
         let both = try session.run(pair)
@@ -27,7 +30,7 @@ extension OutputParity {
         for row in 0..<2 {
             let one = try pair.mapValues { $0 }.reduce(into: [String: Tensor]()) { result, entry in
                 result[entry.key] =
-                    batched.contains(entry.key) ? try entry.value.slice(axis: 0, row..<(row + 1)) : entry.value
+                    try batched[entry.key].map { try entry.value.slice(axis: $0, row..<(row + 1)) } ?? entry.value
             }
             let results = try single.run(one)
             for port in session.plan.outputs {

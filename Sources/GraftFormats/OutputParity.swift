@@ -106,6 +106,13 @@ public enum ProbeInputs {
     public static func make(for model: Model, seed: UInt64 = 1, batch: Int = 2) throws -> [String: Tensor] {
         var result: [String: Tensor] = [:]
         var symbols: [String: Int] = [:]
+        // What names the first axis of one input may be another axis of an input before it.
+        for id in model.graph.inputs {
+            guard case .symbol(let name)? = model.graph[id].shape?.dimensions.first?.extent, !name.isEmpty else {
+                continue
+            }
+            symbols[name] = batch
+        }
         for id in model.graph.inputs where model.graph[id].initializer == nil {
             let value = model.graph[id]
             let dimensions = value.shape?.dimensions ?? []

@@ -62,7 +62,10 @@ public struct VerifiedExport: Sendable {
                 parity: nil, remark: "outputs not compared: \(error.description)", notices: notices,
                 byteCount: Self.size(of: path))
         }
-        return try AtomicFolder.stage(path) { staged in
+        return try AtomicFolder.stage(path, durability: options.durability) { staged in
+            var options = options
+            options.durability = .syncedWhenReplacing
+            options.destination = path
             let notices = try format.write(model, to: staged, options: options)
             let back = try format.read(path: staged, limits: limits)
             let parity = try OutputParity(reference, back)
@@ -100,8 +103,8 @@ enum AtomicFolder {
     /// Calls `body` with a path of the same file name in a fresh folder beside the target, then moves every file of
     /// that folder beside the target, the named one last.
     ///
-    /// The folder is removed in every case.
-    static func stage<R>(_ path: String, _ body: (String) throws -> R) throws -> R {
+    /// The folder is removed in every case. What `body` writes need not be synced: it is when it moves.
+    static func stage<R>(_ path: String, durability: Durability, _ body: (String) throws -> R) throws -> R {
         let folder = AtomicFile.folder(of: path)
         let name = String(path.split(separator: "/").last ?? "")
         var template = Array("\(folder)/.graft-XXXXXX".utf8CString)
@@ -112,12 +115,10 @@ enum AtomicFolder {
         defer { removeFolder(staging) }
         let result = try body("\(staging)/\(name)")
         let companions = names(in: staging).filter { $0 != name }
+        let durability = durability.forCompanion(of: path)
         for file in companions + [name] {
-            guard rename("\(staging)/\(file)", "\(folder)/\(file)") == 0 else {
-                throw FileError.cannotWrite(path: "\(folder)/\(file)", reason: String(cString: strerror(errno)))
-            }
+            try AtomicFile.move("\(staging)/\(file)", to: "\(folder)/\(file)", durability: durability)
         }
-        try AtomicFile.syncFolder(folder)
         return result
     }
 

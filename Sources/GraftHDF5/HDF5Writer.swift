@@ -16,13 +16,13 @@ public enum HDF5Writer {
     ///
     /// - Throws: ``HDF5Error``, `FileError`, and what tensors throw whose bytes are produced on demand; the old file is
     ///   as it was then.
-    public static func write(_ root: HDF5Group, to path: String) throws {
+    public static func write(_ root: HDF5Group, to path: String, durability: Durability = .synced) throws {
         try check(root, path: "")
         try lock.withLock { _ in
             guard Handle.startLibrary() else {
                 throw HDF5Error.cannotWrite(path: path, object: "/", operation: "start")
             }
-            try AtomicFile.replace(path) { temporary in
+            try AtomicFile.replace(path, durability: durability) { temporary in
                 let session = WritingSession(path: path)
                 let file = try session.check(
                     H5Fcreate(temporary, graft_h5f_exclusive(), hid_t(H5P_DEFAULT), hid_t(H5P_DEFAULT)),

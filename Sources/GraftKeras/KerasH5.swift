@@ -121,9 +121,9 @@ public enum KerasH5 {
     /// - Returns: what could not be kept, a sentence each.
     /// - Throws: ``KerasError`` where an operator has no form in Keras, before anything is written; `HDF5Error`.
     @discardableResult
-    public static func write(_ model: Model, to path: String) throws -> [String] {
+    public static func write(_ model: Model, to path: String, durability: Durability = .synced) throws -> [String] {
         let (root, notices) = try KerasExporter(model: model).build()
-        try HDF5Writer.write(root, to: path)
+        try HDF5Writer.write(root, to: path, durability: durability)
         return notices
     }
 

@@ -32,7 +32,7 @@ public enum ONNX {
             hasExternal = true
             keepsExternal = keepsExternal && ExternalPlacement.isKept(stored, in: folder)
         }
-        let dataName = freeDataName(for: path)
+        let dataName = freeDataName(for: options.destination ?? path)
         var mode: ExternalPlacement.Mode
         switch options.externalData {
         case .never: mode = .inline
@@ -55,9 +55,11 @@ public enum ONNX {
 
         let entries = context.placement.entries
         let dataPath = "\(folder)/\(dataName)"
-        if !entries.isEmpty { try writeData(entries, to: dataPath) }
+        let durability = options.durability.forCompanion(of: path)
+        if !entries.isEmpty { try writeData(entries, to: dataPath, durability: durability) }
         do {
-            try AtomicFile.write(to: path) { writer in
+            try AtomicFile.write(to: path, durability: durability) { writer in
+                try writer.reserve(size)
                 try PackBuffer(writer: writer, sources: context.sources).pack(message)
                 guard writer.position == size else {
                     throw ONNXError.cannotWrite(
@@ -76,8 +78,11 @@ public enum ONNX {
         }
     }
 
-    private static func writeData(_ entries: [ExternalPlacement.Entry], to path: String) throws {
-        try AtomicFile.write(to: path) { writer in
+    private static func writeData(
+        _ entries: [ExternalPlacement.Entry], to path: String, durability: Durability
+    ) throws {
+        try AtomicFile.write(to: path, durability: durability) { writer in
+            if let last = entries.last { try writer.reserve(last.offset + last.tensor.byteCount) }
             for entry in entries {
                 try writer.writeZeros(entry.offset - writer.position)
                 try writer.write(entry.tensor.storage)

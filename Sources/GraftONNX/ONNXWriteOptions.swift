@@ -1,3 +1,5 @@
+import GraftCore
+
 /// How a model is written as an ONNX file.
 public struct ONNXWriteOptions: Sendable, Equatable {
     /// Where the weights go.
@@ -14,6 +16,10 @@ public struct ONNXWriteOptions: Sendable, Equatable {
     public var externalData: ExternalData
     /// Tensors of fewer bytes stay in the model's file, unless they were external.
     public var externalDataThreshold: Int
+    /// Where the file goes once it is checked; data beside it takes a name that is free there.
+    package var destination: String?
+    /// What a power failure may take away of the file and of the data beside it.
+    public var durability = Durability.synced
     /// The most bytes that the model's file may have.
     package var messageBound = Int(Int32.max)
 

@@ -1,5 +1,6 @@
 import GraftCore
 import GraftTestSupport
+import Synchronization
 import Testing
 
 #if canImport(Glibc)
@@ -55,6 +56,27 @@ import Glibc
         }
     }
 
+    @Test(arguments: [0, 7, 1 << 20])
+    func roomThatIsNotUsedIsGivenBack(_ reserved: Int) throws {
+        try Fixtures.withTemporaryFolder { folder in
+            let path = "\(folder)/small"
+            try AtomicFile.write(to: path) { writer in
+                try writer.reserve(reserved)
+                try writer.write([1, 2, 3])
+            }
+            #expect(try content(path) == [1, 2, 3])
+        }
+    }
+
+    @Test func roomThatIsNotThereIsAnErrorBeforeTheWork() throws {
+        try Fixtures.withTemporaryFolder { folder in
+            #expect(throws: FileError.self) {
+                try AtomicFile.write(to: "\(folder)/huge") { try $0.reserve(1 << 60) }
+            }
+            #expect(names(in: folder) == [])
+        }
+    }
+
     @Test func aMappedFileStaysReadableWhenItIsReplaced() throws {
         try Fixtures.withTemporaryFolder { folder in
             let path = "\(folder)/weights"
@@ -72,6 +94,57 @@ import Glibc
             symlink("\(folder)/target", "\(folder)/link")
             try AtomicFile.write(text: "new", to: "\(folder)/link")
             #expect(try content("\(folder)/target") == Array("new".utf8))
+        }
+    }
+
+    /// The targets that are synced while `body` runs.
+    private func synced(_ body: () throws -> Void) throws -> [String] {
+        let names = Mutex<[String]>([])
+        try AtomicFile.$onSync.withValue({ name in names.withLock { $0.append(name) } }, operation: body)
+        return names.withLock { $0 }
+    }
+
+    @Test func aFileIsSyncedUnlessItsNameIsNewAndItsWriterCanMakeItAgain() throws {
+        try Fixtures.withTemporaryFolder { folder in
+            let path = "\(folder)/model"
+            func write(_ text: String, _ durability: Durability) throws {
+                try AtomicFile.write(to: path, durability: durability) { try $0.write(Array(text.utf8)) }
+            }
+            let first = try synced { try write("first", .syncedWhenReplacing) }
+            #expect(first == [])
+            let second = try synced { try write("second", .syncedWhenReplacing) }
+            #expect(second == [path])
+            #expect(try content(path) == Array("second".utf8))
+            unlink(path)
+            let third = try synced { try write("third", .synced) }
+            #expect(third == [path])
+            #expect(try content(path) == Array("third".utf8))
+            #expect(names(in: folder) == ["model"])
+        }
+    }
+
+    @Test(arguments: [Durability.synced, .syncedWhenReplacing])
+    func aMovedFileIsSyncedWhereItReplaces(_ durability: Durability) throws {
+        try Fixtures.withTemporaryFolder { folder in
+            for (round, expected) in [("old", durability == .synced), ("new", true)] {
+                let source = "\(folder)/source"
+                let target = "\(folder)/target"
+                try AtomicFile.write(text: round, to: source)
+                let found = try synced { try AtomicFile.move(source, to: target, durability: durability) }
+                #expect(found == (expected ? [target] : []))
+                #expect(try content(target) == Array(round.utf8))
+                #expect(names(in: folder) == ["target"])
+            }
+        }
+    }
+
+    @Test func whatAReplacingFileRefersToIsSynced() throws {
+        try Fixtures.withTemporaryFolder { folder in
+            let path = "\(folder)/model"
+            #expect(Durability.syncedWhenReplacing.forCompanion(of: path) == .syncedWhenReplacing)
+            #expect(Durability.synced.forCompanion(of: path) == .synced)
+            try AtomicFile.write(text: "there", to: path)
+            #expect(Durability.syncedWhenReplacing.forCompanion(of: path) == .synced)
         }
     }
 

@@ -154,6 +154,90 @@ import Testing
         #expect(typo == .noSuchInput("y", suggestion: Suggestion.sentence("y", in: ["x"])))
     }
 
+    /// Attention as PyTorch exports it with its tokens first: heads join the batch, and leave it again.
+    @Test func headsThatJoinABatchOfOne() throws {
+        let network = model([1, 3, 4], output: [1, 3, 4]) { graph, x in
+            let tokens = graph.add("Transpose", [x], attributes: ["perm": .ints([1, 0, 2])])
+            let joined = graph.add("Reshape", [tokens, target(&graph, [3, 2, 2])])
+            let heads = graph.add("Transpose", [joined], attributes: ["perm": .ints([1, 0, 2])])
+            let apart = graph.add("Reshape", [heads, target(&graph, [1, 2, 3, 2])])
+            let keys = graph.add("Transpose", [apart], attributes: ["perm": .ints([0, 1, 3, 2])])
+            let weights = graph.add("Softmax", [graph.add("MatMul", [apart, keys])], attributes: ["axis": .int(-1)])
+            let mixed = graph.add("MatMul", [weights, apart])
+            let rows = graph.add("Transpose", [mixed], attributes: ["perm": .ints([2, 0, 1, 3])])
+            let flat = graph.add("Reshape", [rows, target(&graph, [3, 4])])
+            let dense = graph.add("MatMul", [flat, graph.addInitializer("w", SmallNetworks.ramp([4, 4]))])
+            let back = graph.add("Reshape", [dense, target(&graph, [3, 1, 4])])
+            return graph.add("Add", [x, graph.add("Transpose", [back], attributes: ["perm": .ints([1, 0, 2])])])
+        }
+        _ = try proven(network)
+    }
+
+    /// Rows of pictures as samples of a recurrent layer, and pictures again.
+    @Test func rowsThatJoinABatchOfOne() throws {
+        let network = model([1, 3, 5, 4], output: [1, 3, 5, 4]) { graph, x in
+            let rows = graph.add("Reshape", [x, target(&graph, [3, 5, 4])])
+            let turned = graph.add("Transpose", [rows], attributes: ["perm": .ints([1, 0, 2])])
+            let back = graph.add("Transpose", [turned], attributes: ["perm": .ints([1, 0, 2])])
+            let whole = graph.add("Reshape", [back, target(&graph, [1, 3, 5, 4])])
+            return graph.add("Concat", [whole, x], attributes: ["axis": .int(2)], name: "both")
+        }
+        var wide = network
+        wide.graph[wide.graph.outputs[0]].type = .tensor(.float32, [1, 3, 10, 4])
+        _ = try proven(wide)
+    }
+
+    @Test(arguments: [1, 2])
+    func aStateThatTheCallerGivesHasABatchToo(_ size: Int) throws {
+        let network = model([Dimension(.fixed(size)), 3, 4], output: [3, 1, Dimension(.fixed(size)), 5]) { graph, x in
+            let state = graph.addInput("state", type: .tensor(.float32, [1, Dimension(.fixed(size)), 5]))
+            let steps = graph.add("Transpose", [x], attributes: ["perm": .ints([1, 0, 2])])
+            let w = graph.addInitializer("w", SmallNetworks.ramp([1, 15, 4]))
+            let r = graph.addInitializer("r", SmallNetworks.ramp([1, 15, 5]))
+            return graph.add("GRU", [steps, w, r, nil, nil, state], attributes: ["hidden_size": .int(5)])
+        }
+        let edited = try checked(DynamicBatch.self, network, .init(symbol: "N"))
+        #expect(edited.graph[edited.graph.inputs[1]].shape?.extents == [.fixed(1), .symbol("N"), .fixed(5)])
+        #expect(try OutputParity.batch(network, edited, symbol: "N").largestRelativeDifference <= 1e-6)
+        // Who names the inputs with a batch decides about all of them.
+        if size > 1 {
+            let error = #expect(throws: DynamicBatchError.self) {
+                try DynamicBatch.patch(for: network, .init(symbol: "N", inputs: ["x"]))
+            }
+            #expect(error?.description.contains("\"state\"") == true)
+        }
+    }
+
+    @Test func nodesThatComputeAcrossSamplesAreNamed() throws {
+        let softmax = model([2, 3], output: [2, 3]) { graph, x in
+            graph.add("Softmax", [x], attributes: ["axis": .int(0)], name: "across")
+        }
+        let product = model([2, 3], output: [3, 3]) { graph, x in
+            graph.add("MatMul", [graph.add("Transpose", [x], attributes: ["perm": .ints([1, 0])]), x], name: "across")
+        }
+        // A picture without a batch, as detectors take: its first axis are the channels.
+        let picture = model([3, 8, 8], output: [1, 2, 8, 8]) { graph, x in
+            let sample = graph.add("Unsqueeze", [x, target(&graph, [0])])
+            return graph.add(
+                "Conv", [sample, graph.addInitializer("w", SmallNetworks.ramp([2, 3, 1, 1]))], name: "across")
+        }
+        for network in [softmax, product, picture] {
+            let error = #expect(throws: DynamicBatchError.self) { try DynamicBatch.patch(for: network) }
+            #expect(error?.description.contains("\"across\"") == true)
+        }
+    }
+
+    @Test func whatFitsOnlyTheOldSizeIsNamed() throws {
+        // A mask of as many rows as there are samples, put together from what follows from a shape.
+        let network = model([2, 3], output: [2, 3]) { graph, x in
+            let twice = graph.add("Tile", [x, target(&graph, [2, 1])], name: "tile")
+            let part = graph.add("Slice", [twice, target(&graph, [0]), target(&graph, [2]), target(&graph, [0])])
+            return graph.add("Add", [x, part], name: "sum")
+        }
+        let error = #expect(throws: DynamicBatchError.self) { try DynamicBatch.patch(for: network) }
+        #expect(error?.description.contains("\"sum\"") == true)
+    }
+
     @Test func networksWithAFixedBatch() throws {
         let network = SmallNetworks.reshapedMatrix()
         let edited = try checked(DynamicBatch.self, network, .init())

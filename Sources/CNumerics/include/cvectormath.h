@@ -5,5 +5,19 @@
 // The natural logarithm, within one unit in the last place; source and target may be the same.
 void cvectormath_log(const float *source, float *target, size_t count);
 
+// The error function, within a few units in the last place; source and target may be the same.
+void cvectormath_erf(const float *source, float *target, size_t count);
+
+// For each row of `length` numbers exp(x) over the sum of all exp(x), or the logarithm of that.
+void cvectormath_softmax(const float *source, float *target, size_t rows, size_t length, int is_logarithm);
+
+// Whole numbers below, above and nearest (half to even), -x, |x| and 1 / x; source and target may be the same.
+void cvectormath_negate(const float *source, float *target, size_t count);
+void cvectormath_absolute(const float *source, float *target, size_t count);
+void cvectormath_floor(const float *source, float *target, size_t count);
+void cvectormath_ceil(const float *source, float *target, size_t count);
+void cvectormath_round(const float *source, float *target, size_t count);
+void cvectormath_reciprocal(const float *source, float *target, size_t count);
+
 // log(1 + exp(x)), within a few units in the last place at both ends; source and target may be the same.
 void cvectormath_softplus(const float *source, float *target, size_t count);

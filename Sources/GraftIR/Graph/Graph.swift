@@ -78,7 +78,13 @@ public struct Graph: Sendable {
     }
 
     /// All values that exist, in order of creation.
-    public var values: [ValueID] { valueSlots.indices.lazy.filter { valueSlots[$0] != nil }.map { ValueID($0) } }
+    public var values: [ValueID] {
+        var result: [ValueID] = []
+        result.reserveCapacity(valueSlots.count)
+        // A pattern looks at a slot in place, where a comparison with nil may copy it.
+        for index in valueSlots.indices { if case .some = valueSlots[index] { result.append(ValueID(index)) } }
+        return result
+    }
 
     /// The number of nodes.
     public var nodeCount: Int { order.count }

@@ -110,22 +110,22 @@ struct InferenceEngine {
 
     func infer(_ graph: Graph, scope: Scope) throws -> InferredTypes {
         var result = InferredTypes()
+        result.reserve(graph)
         for id in graph.values {
-            let value = graph[id]
-            switch value.origin {
+            switch graph[id].origin {
             case .input:
                 result.set(
-                    scope.given[id] ?? value.type, content: value.tensor.map { .tensor($0) }, of: id)
+                    scope.given[id] ?? graph[id].type, content: graph[id].tensor.map { .tensor($0) }, of: id)
             case .initializer:
-                if let tensor = value.tensor {
+                if let tensor = graph[id].tensor {
                     result.set(ValueType(of: tensor), content: .tensor(tensor), of: id)
-                } else if let sparse = value.sparseInitializer {
+                } else if let sparse = graph[id].sparseInitializer {
                     result.set(
                         .tensor(sparse.values.tensor.elementType, SymbolicShape(sparse.shape)), content: nil, of: id)
                 }
             case .capture(let outer):
                 result.set(scope.outer?.type(of: outer), content: scope.outer?.content(of: outer), of: id)
-            case .none: result.set(value.type, content: nil, of: id)
+            case .none: result.set(graph[id].type, content: nil, of: id)
             case .node: break
             }
         }
@@ -135,9 +135,11 @@ struct InferenceEngine {
 
     private func infer(_ id: NodeID, in graph: Graph, scope: Scope, into result: inout InferredTypes) throws {
         let node = graph[id]
-        var types: [ValueType?] = Array(repeating: nil, count: node.outputs.count)
-        var contents: [KnownContent?] = Array(repeating: nil, count: node.outputs.count)
-        if let function = functions[node.op.canonical] {
+        var types: [ValueType?] = []
+        var contents: [KnownContent?] = []
+        if !functions.isEmpty, let function = functions[node.op.canonical] {
+            types = Array(repeating: nil, count: node.outputs.count)
+            contents = Array(repeating: nil, count: node.outputs.count)
             if scope.depth < Self.depthLimit {
                 let body = try call(function, node: node, known: result, scope: scope)
                 for (index, inner) in function.body.outputs.enumerated() where index < types.count {
@@ -148,9 +150,9 @@ struct InferenceEngine {
             }
         } else if let schema = OperatorRegistry.schema(for: node.op) {
             try checkArity(node, schema, label: node.label(in: graph))
-            let results = BodyResults()
+            let results = node.hasBodies ? BodyResults() : nil
             var labelled = node
-            labelled.name = node.label(in: graph)
+            if node.name.isEmpty { labelled.name = node.label(in: graph) }
             var context = InferenceContext(
                 node: labelled, opset: scope.opset(of: node.op.canonicalDomain),
                 inputTypes: node.inputs.map { $0.flatMap { result.type(of: $0) } },
@@ -159,26 +161,21 @@ struct InferenceEngine {
             try schema.inference(&context)
             types = context.outputTypes
             contents = context.outputContents
-            result.bodies.merge(results.bodies) { _, new in new }
+            if let results { result.bodies.merge(results.bodies) { _, new in new } }
         }
         for (index, output) in node.outputs.enumerated() {
             guard let output else { continue }
-            let type = merge(types[index], declared: graph[output], label: node.label(in: graph), into: &result)
-            result.set(type, content: contents[index], of: output)
+            let type = merge(
+                types.isEmpty ? nil : types[index], of: output, in: graph, label: node.label(in: graph), into: &result)
+            result.set(type, content: contents.isEmpty ? nil : contents[index], of: output)
         }
     }
 
     /// How the bodies of a node are inferred; only a node that has some holds on to what is known so far.
     private func bodyInference(
-        of id: NodeID, _ node: Node, known: InferredTypes, scope: Scope, _ results: BodyResults
+        of id: NodeID, _ node: Node, known: InferredTypes, scope: Scope, _ results: BodyResults?
     ) -> InferenceContext.BodyInference {
-        let hasBodies = node.attributes.all.contains {
-            switch $0.value {
-            case .graph, .graphs: true
-            default: false
-            }
-        }
-        guard hasBodies, scope.depth < Self.depthLimit else { return { _, _, _, _ in InferredTypes() } }
+        guard let results, scope.depth < Self.depthLimit else { return { _, _, _, _ in InferredTypes() } }
         return { attribute, index, body, inputs in
             var given: [ValueID: ValueType] = [:]
             for (value, type) in zip(body.inputs, inputs) { given[value] = type ?? body[value].type }
@@ -205,9 +202,11 @@ struct InferenceEngine {
 
     /// What follows from the operator, completed by what the file declares.
     private func merge(
-        _ inferred: ValueType?, declared value: Value, label: String, into result: inout InferredTypes
+        _ inferred: ValueType?, of value: ValueID, in graph: Graph, label: @autoclosure () -> String,
+        into result: inout InferredTypes
     ) -> ValueType? {
-        guard let declared = value.type else { return inferred }
+        guard let declared = graph[value].type else { return inferred }
+        let name = graph[value].name
         guard var type = inferred else {
             if trustsDeclaredExtents { return declared }
             guard case .tensor(let element, let shape) = declared.kind else { return declared }
@@ -218,7 +217,7 @@ struct InferenceEngine {
         else { return type }
         if let element, let fileElement, element != fileElement {
             result.conflicts.append(
-                "\(label): \"\(value.name)\" is declared \(fileElement.name), but its elements are \(element.name)")
+                "\(label()): \"\(name)\" is declared \(fileElement.name), but its elements are \(element.name)")
         }
         var merged = shape
         if let fileShape {
@@ -228,7 +227,7 @@ struct InferenceEngine {
                         merged = unified
                     } else {
                         result.conflicts.append(
-                            "\(label): \"\(value.name)\" is declared \(fileShape), but its shape is \(shape)")
+                            "\(label()): \"\(name)\" is declared \(fileShape), but its shape is \(shape)")
                     }
                 }
             } else {
@@ -248,6 +247,19 @@ struct InferenceEngine {
             if let input, let type = known.type(of: input) { given[inner] = type }
         }
         return try infer(body, scope: Scope(opsets: function.opsets, given: given, outer: nil, depth: scope.depth + 1))
+    }
+}
+
+extension Node {
+    /// Whether an attribute holds a graph.
+    fileprivate var hasBodies: Bool {
+        for index in attributes.all.indices {
+            switch attributes.all[index].value {
+            case .graph, .graphs: return true
+            default: continue
+            }
+        }
+        return false
     }
 }
 

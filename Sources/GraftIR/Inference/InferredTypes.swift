@@ -19,10 +19,10 @@ public struct InferredTypes: Sendable {
         }
     }
 
-    /// The types, as far as known.
-    public private(set) var types: [ValueID: ValueType] = [:]
+    /// The types by the index of their value, as far as known; values beyond the end have none.
+    private var types: [ValueType?] = []
     /// The contents of values that do not depend on what the caller gives, and of shapes that flow as data.
-    public private(set) var contents: [ValueID: KnownContent] = [:]
+    private var contents: [KnownContent?] = []
     /// What was found out inside the bodies of control-flow nodes.
     public package(set) var bodies: [Body: InferredTypes] = [:]
     /// What was found out inside the functions that nodes call, for each call.
@@ -34,17 +34,40 @@ public struct InferredTypes: Sendable {
     public init() {}
 
     /// The type of a value, where known.
-    public func type(of value: ValueID) -> ValueType? { types[value] }
+    public func type(of value: ValueID) -> ValueType? { value.index < types.count ? types[value.index] : nil }
     /// The shape of a value, where its rank is known.
-    public func shape(of value: ValueID) -> SymbolicShape? { types[value]?.shape }
+    public func shape(of value: ValueID) -> SymbolicShape? {
+        value.index < types.count ? types[value.index]?.shape : nil
+    }
     /// The element type of a value, where known.
-    public func elementType(of value: ValueID) -> ElementType? { types[value]?.elementType }
-    /// The content of a value, where known.
-    public func content(of value: ValueID) -> KnownContent? { contents[value] }
+    public func elementType(of value: ValueID) -> ElementType? {
+        value.index < types.count ? types[value.index]?.elementType : nil
+    }
+    /// The values whose types are known, with those.
+    package var known: some Sequence<(ValueID, ValueType)> {
+        types.enumerated().lazy.compactMap { index, type in type.map { (ValueID(index), $0) } }
+    }
+    /// The content of a value, where known: of one that does not depend on what the caller gives, and of shapes that
+    /// flow as data.
+    public func content(of value: ValueID) -> KnownContent? {
+        value.index < contents.count ? contents[value.index] : nil
+    }
+
+    /// Makes room for what is found out about the values of a graph.
+    mutating func reserve(_ graph: Graph) {
+        types = Array(repeating: nil, count: graph.valueSlots.count)
+        contents = Array(repeating: nil, count: graph.valueSlots.count)
+    }
 
     package mutating func set(_ type: ValueType?, content: KnownContent?, of value: ValueID) {
-        if let type { types[value] = type }
-        if let content { contents[value] = content }
+        if let type {
+            while types.count <= value.index { types.append(nil) }
+            types[value.index] = type
+        }
+        if let content {
+            while contents.count <= value.index { contents.append(nil) }
+            contents[value.index] = content
+        }
     }
 
     /// Infers one node that was added after the pass, leniently: what does not fit stays unknown.
@@ -53,8 +76,8 @@ public struct InferredTypes: Sendable {
         guard let schema = OperatorRegistry.schema(for: node.op) else { return }
         var context = InferenceContext(
             node: node, opset: opset,
-            inputTypes: node.inputs.map { $0.flatMap { types[$0] ?? graph[$0].type } },
-            inputContents: node.inputs.map { $0.flatMap { contents[$0] } })
+            inputTypes: node.inputs.map { $0.flatMap { type(of: $0) ?? graph[$0].type } },
+            inputContents: node.inputs.map { $0.flatMap { content(of: $0) } })
         guard (try? schema.inference(&context)) != nil else { return }
         for (index, output) in node.outputs.enumerated() {
             if let output { set(context.outputTypes[index], content: context.outputContents[index], of: output) }

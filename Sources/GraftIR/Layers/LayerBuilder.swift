@@ -159,20 +159,29 @@ struct LayerBuilder {
 
     /// Nodes that only work out sizes and constants belong to the layer that first needs them.
     private func attachPlumbing(to leaves: inout OrderedDictionary<String, (path: LayerPath, nodes: [NodeID])>) {
-        var leafOf: [NodeID: String] = [:]
-        for (key, leaf) in leaves { for node in leaf.nodes { leafOf[node] = key } }
-        var position: [NodeID: Int] = [:]
-        for (index, id) in graph.order.enumerated() { position[id] = index }
-        for id in graph.order.reversed() where leafOf[id] == nil {
-            let consumers = graph[id].outputs.compactMap { $0 }.flatMap { graph[$0].consumers }
-            let first = consumers.filter { leafOf[$0] != nil }.min {
-                position[$0, default: 0] < position[$1, default: 0]
+        // By the index of a node: its leaf, and its place in the order.
+        let slots = (graph.order.map(\.index).max() ?? -1) + 1
+        var leafOf = [Int](repeating: -1, count: slots)
+        var position = [Int](repeating: 0, count: slots)
+        for (number, leaf) in leaves.values.enumerated() { for node in leaf.nodes { leafOf[node.index] = number } }
+        for (index, id) in graph.order.enumerated() { position[id.index] = index }
+        var grown = Set<Int>()
+        for id in graph.order.reversed() where leafOf[id.index] < 0 {
+            var first: NodeID?
+            for case let output? in graph[id].outputs {
+                for node in graph[output].consumers where leafOf[node.index] >= 0 {
+                    if first.map({ position[node.index] < position[$0.index] }) ?? true { first = node }
+                }
             }
-            let key = first.flatMap { leafOf[$0] } ?? leaves.keys.last ?? operationName(id)
-            leafOf[id] = key
-            leaves[key, default: (LayerPath([operationName(id)], separator: "."), [])].nodes.append(id)
+            if first == nil, leaves.isEmpty {
+                leaves[operationName(id)] = (LayerPath([operationName(id)], separator: "."), [])
+            }
+            let leaf = first.map { leafOf[$0.index] } ?? leaves.count - 1
+            leafOf[id.index] = leaf
+            leaves.values[leaf].nodes.append(id)
+            grown.insert(leaf)
         }
-        for key in leaves.keys { leaves[key]?.nodes.sort { position[$0, default: 0] < position[$1, default: 0] } }
+        for leaf in grown { leaves.values[leaf].nodes.sort { position[$0.index] < position[$1.index] } }
     }
 
     private func assemble(

@@ -48,6 +48,8 @@ public struct LayerTree: Sendable {
     public let headNodes: Set<NodeID>
 
     let leafOfNode: [NodeID: Int]
+    /// For each layer the last one that it holds, itself where it holds none; those between are all in it.
+    private let lastInside: [Int]
     let indexOfPath: [String: Int]
 
     /// Derives the layers of a model.
@@ -59,6 +61,11 @@ public struct LayerTree: Sendable {
         table = ParameterTable(graph)
         var builder = LayerBuilder(graph, table: table)
         (layers, leafOfNode) = builder.build()
+        var lastInside = Array(layers.indices)
+        for index in layers.indices.reversed() {
+            if let parent = layers[index].parent { lastInside[parent] = max(lastInside[parent], lastInside[index]) }
+        }
+        self.lastInside = lastInside
         indexOfPath = Dictionary(
             layers.enumerated().map { ($0.element.path, $0.offset) }, uniquingKeysWith: { a, _ in a })
         let (head, headNodes) = try HeadFinder.present(in: model, table: table)
@@ -91,24 +98,30 @@ public struct LayerTree: Sendable {
     }
 
     /// The values that a layer makes and something outside it reads.
-    public func outputs(of index: Int) -> [ValueID] {
+    public func outputs(of index: Int) -> [ValueID] { Array(leaving(index)) }
+
+    /// The first value that a layer makes and something outside it reads.
+    public func firstOutput(of index: Int) -> ValueID? { leaving(index).first { _ in true } }
+
+    private func leaving(_ index: Int) -> some Sequence<ValueID> {
         let graph = model.graph
-        let members = Set(nodes(under: index))
-        return nodes(under: index).flatMap { graph[$0].outputs.compactMap { $0 } }.filter { value in
-            graph[value].isOutput || graph[value].consumers.contains { !members.contains($0) }
+        let inside = index...lastInside[index]
+        return layers[inside].lazy.flatMap(\.nodes).flatMap { graph[$0].outputs.lazy.compactMap { $0 } }.filter {
+            value in
+            graph[value].uses.contains {
+                switch $0 {
+                case .node(let node, _), .capture(let node, _, _, _): !inside.contains(leafOfNode[node] ?? -1)
+                case .output: true
+                }
+            }
         }
     }
 
     /// The nodes of a layer and of all layers that it holds, in order.
-    public func nodes(under index: Int) -> [NodeID] {
-        layers[index].children.isEmpty
-            ? layers[index].nodes : layers[index].children.flatMap { nodes(under: $0) }
-    }
+    public func nodes(under index: Int) -> [NodeID] { layers[index...lastInside[index]].flatMap(\.nodes) }
 
     /// The parameters of a layer and of all layers that it holds, in order.
-    public func parameters(under index: Int) -> [ValueID] {
-        layers[index].parameters + layers[index].children.flatMap { parameters(under: $0) }
-    }
+    public func parameters(under index: Int) -> [ValueID] { layers[index...lastInside[index]].flatMap(\.parameters) }
 
     /// The index of a path in ``layers``.
     public func index(of path: String) -> Int? { indexOfPath[path] }

@@ -11,6 +11,13 @@ public struct ConstantAttributes: Sendable {
     ///
     /// - Throws: ``AttributeError`` where the node holds no value.
     public init(_ node: Node, opset: Int) throws(AttributeError) {
+        if node.attributes.all.count == 1, node.attributes.all[0].name == "value",
+            case .tensor(let stored) = node.attributes.all[0].value
+        {
+            self.tensor = stored.tensor
+            self.sparse = nil
+            return
+        }
         let reader = AttributeReader(node)
         var tensor = try reader.tensor("value")
         var sparse: StoredSparseTensor?

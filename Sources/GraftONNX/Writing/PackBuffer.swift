@@ -6,16 +6,7 @@ extension FileWriter {
     /// live only while they are.
     func write(_ storage: TensorStorage) throws {
         switch storage {
-        case .mapped(let file, let range):
-            let step = 4 << 20
-            file.adviseSequential(range)
-            var start = range.lowerBound
-            while start < range.upperBound {
-                let part = start..<min(start + step, range.upperBound)
-                try withExtendedLifetime(file) { try write(UnsafeRawBufferPointer(rebasing: file.bytes[part])) }
-                file.releasePages(part)
-                start = part.upperBound
-            }
+        case .mapped(let file, let range): try write(file, range)
         case .owned(let buffer): try withExtendedLifetime(buffer) { try write(buffer.bytes) }
         case .deferred(let bytes):
             let buffer = try bytes.load()

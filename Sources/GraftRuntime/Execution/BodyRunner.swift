@@ -18,6 +18,7 @@ package final class BodyRunner {
     private let captureTypes: [ValueID: ValueType]
     private var session: Session?
     private var arena: Arena?
+    private var section: ProfileSection?
     private var captured: [RuntimeValue?] = []
     private var given: [RuntimeValue?]
 
@@ -57,8 +58,18 @@ package final class BodyRunner {
             session = try Session(plan, store: ParameterStore(), arena: context.arena)
             arena = context.arena
         }
+        session?.section = section(of: context)
         captured.removeAll(keepingCapacity: true)
         for input in captures { captured.append(try context.value(input)) }
+    }
+
+    /// Where the nodes of the body are counted, beneath the node that runs.
+    private func section(of context: KernelContext) -> ProfileSection? {
+        guard let (profile, entry) = context.profiled else { return nil }
+        if let section, section.profile === profile { return section }
+        let added = ProfileSection(profile: profile, first: profile.add(plan, parent: entry))
+        section = added
+        return added
     }
 
     /// Lets go of the captured values.

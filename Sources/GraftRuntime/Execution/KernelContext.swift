@@ -11,6 +11,8 @@ package final class KernelContext {
     private var outputs: [RuntimeValue?] = []
     private var versions: [Int] = []
     private var held: [Buffer] = []
+    /// The node that runs and the profile that counts it; nil where nothing is profiled.
+    var profiled: (profile: Profile, entry: Int)?
 
     package init(arena: Arena) { self.arena = arena }
 

@@ -50,7 +50,7 @@ extension RuntimeValue {
     /// A copy that the caller owns.
     func modelValue(_ context: KernelContext) throws -> ModelValue {
         switch self {
-        case .tensor(let tensor): .tensor(try Tensor(copying: context.reordered(tensor, .rowMajor)))
+        case .tensor(let tensor): .tensor(try Tensor(result: context.reordered(tensor, .rowMajor)))
         case .strings(let strings):
             .tensor(try Tensor(.string, shape: strings.shape, storage: .strings(strings.elements)))
         case .sequence(let elements): .sequence(try elements.map { try $0.modelValue(context) })

@@ -47,4 +47,19 @@ extension Tensor {
         let bytes = UnsafeRawBufferPointer(start: tensor.pointer, count: tensor.byteCount)
         try self.init(tensor.elementType, shape: tensor.shape, storage: .owned(ByteBuffer(copying: bytes)))
     }
+
+    /// A row-major result of a run: in the block that it was computed in where it fills most of a large one, otherwise
+    /// a copy.
+    ///
+    /// The block is not written while the result lives, and goes back to its arena with it.
+    init(result tensor: RuntimeTensor) throws {
+        let count = tensor.byteCount
+        guard count >= 1 << 20, count >= tensor.buffer.capacity / 2, tensor.buffer.isWritable else {
+            try self.init(copying: tensor)
+            return
+        }
+        let bytes = UnsafeMutableRawBufferPointer(start: tensor.pointer, count: count)
+        try self.init(
+            tensor.elementType, shape: tensor.shape, storage: .owned(ByteBuffer(bytes, ownedBy: tensor.buffer)))
+    }
 }

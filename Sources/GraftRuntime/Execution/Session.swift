@@ -11,8 +11,14 @@ public final class Session {
     /// The values that outlive runs.
     public let store: ParameterStore
     /// Where times are collected; nil for none.
-    public var profile: Profile?
+    public var profile: Profile? {
+        get { section?.profile }
+        set { section = newValue.map { ProfileSection(profile: $0, first: 0) } }
+    }
+    /// Where times are collected, for a session that is the body of a node too.
+    var section: ProfileSection? { didSet { if section == nil { context.profiled = nil } } }
     private let arena: Arena
+    private var ownsArena = false
     private let context: KernelContext
     private var values: [RuntimeValue?]
 
@@ -23,7 +29,11 @@ public final class Session {
     /// - Throws: what reading a weight throws.
     public convenience init(_ plan: Plan, store: ParameterStore = ParameterStore()) throws {
         try self.init(plan, store: store, arena: Arena())
+        ownsArena = true
     }
+
+    // Results that outlive the session keep their own blocks only.
+    deinit { if ownsArena { arena.close() } }
 
     package init(_ plan: Plan, store: ParameterStore, arena: Arena) throws {
         self.plan = plan
@@ -121,7 +131,11 @@ public final class Session {
 
     private func run(step index: Int, persistentVersion: Int) throws {
         // The arrays of the step are read in place: no copy, no allocation.
-        let start = profile.map { _ in Profile.now() }
+        var running: Profile.Running?
+        if let section {
+            running = section.profile.begin(section.first + index)
+            context.profiled = (section.profile, section.first + index)
+        }
         let inputs = plan.steps[index].inputs
         let dies = plan.steps[index].dies
         let outputs = plan.steps[index].outputs
@@ -153,7 +167,7 @@ public final class Session {
             }
             values[outputs[position]] = value
         }
-        if let start { profile?.record(step: index, from: start) }
+        if let running { section?.profile.end(running) }
     }
 
     private lazy var isPersistent: [Bool] = {

@@ -70,16 +70,7 @@ extension KernelContext {
             Parallel.forEachRange(tensor.count, grain: 32768) {
                 cnumerics_float_to_half(from + $0.lowerBound, to + $0.lowerBound, $0.count)
             }
-        case (.bfloat16, .float32):
-            let (from, to) = (tensor.typed(UInt16.self), result.typed(UInt32.self))
-            Parallel.forEachRange(tensor.count, grain: 32768) { range in
-                for index in range { to[index] = UInt32(from[index]) << 16 }
-            }
-        case (.float32, .bfloat16):
-            let (from, to) = (tensor.typed(UInt32.self), result.typed(UInt16.self))
-            Parallel.forEachRange(tensor.count, grain: 32768) { range in
-                for index in range { to[index] = BFloat16.rounded(from[index]) }
-            }
+        case (.bfloat16, .float32), (.float32, .bfloat16): _ = CastKernels.vectorized(tensor, result)
         default: throw KernelFailure("cannot convert \(tensor.elementType.name) to \(type.name)")
         }
         return result

@@ -1,4 +1,5 @@
 import GraftCore
+import Synchronization
 
 #if canImport(Glibc)
 import Glibc
@@ -7,19 +8,29 @@ import Glibc
 /// A caching allocator: blocks that tensors gave back are handed out again, the best fit first.
 ///
 /// Sizes are rounded up to classes, eight for each doubling. A run that repeats the same shapes gets the same blocks
-/// in the same order. Used by one thread.
-package final class Arena {
-    private var free: [[UnsafeMutableRawPointer]] = []
-    /// The bytes of all blocks in use.
-    package private(set) var liveBytes = 0
-    /// The bytes of all blocks that wait to be handed out.
-    package private(set) var cachedBytes = 0
-    /// The most bytes that were ever reserved at once.
-    package private(set) var peakBytes = 0
+/// in the same order. One thread takes blocks; any thread may give them back, as results outlive runs.
+package final class Arena: Sendable {
+    private struct State {
+        var free: [[UnsafeMutableRawPointer]] = []
+        /// The bytes of all blocks in use.
+        var liveBytes = 0
+        /// The bytes of all blocks that wait to be handed out.
+        var cachedBytes = 0
+        /// The most bytes that were ever reserved at once.
+        var peakBytes = 0
+        /// The most bytes that were ever in use at once.
+        var peakLiveBytes = 0
+        /// Whether nothing will be taken any more.
+        var isClosed = false
 
-    /// The most bytes that were ever in use at once.
-    private var peakLiveBytes = 0
+        mutating func use(_ bytes: Int) {
+            liveBytes += bytes
+            peakLiveBytes = max(peakLiveBytes, liveBytes)
+            peakBytes = max(peakBytes, liveBytes + cachedBytes)
+        }
+    }
 
+    private let state = Mutex(State())
     /// The most bytes that may be in use at once.
     private let limit: Int
 
@@ -35,8 +46,13 @@ package final class Arena {
         return bytes
     }()
 
+    /// The most bytes that were ever reserved at once.
+    package var peakBytes: Int { state.withLock { $0.peakBytes } }
+
     /// Whether so many bytes more may come into use.
-    package func hasRoom(for bytes: Int) -> Bool { bytes <= limit && liveBytes <= limit - bytes }
+    package func hasRoom(for bytes: Int) -> Bool {
+        bytes <= limit && state.withLock { $0.liveBytes } <= limit - bytes
+    }
 
     deinit { trim() }
 
@@ -56,14 +72,10 @@ package final class Arena {
     package func allocate(_ bytes: Int) throws -> Buffer {
         guard bytes >= 0, bytes < 1 << 46, hasRoom(for: bytes) else { throw RuntimeError.outOfMemory(bytes: bytes) }
         let (index, size) = Self.sizeClass(bytes)
-        if free.count <= index + 8 {
-            free.append(contentsOf: repeatElement([], count: index + 9 - free.count))
-        }
-        // A block up to an eighth larger costs less than a fresh one; any larger one does where there is no room for more.
-        if let found = waiting(index...(index + 1)) { return found }
-        if liveBytes + cachedBytes + size > bound(for: size) {
-            if let found = waiting((index + 2)..<free.count) { return found }
-            evict(for: size)
+        if let (address, found, candidate) = state.withLock({ Self.takeWaiting(index, size, &$0) }),
+            let pointer = UnsafeMutableRawPointer(bitPattern: address)
+        {
+            return Buffer(pointer: pointer, capacity: found, sizeClass: candidate, arena: self)
         }
         var block: UnsafeMutableRawPointer?
         let huge = size >= 4 << 20
@@ -71,10 +83,31 @@ package final class Arena {
             throw RuntimeError.outOfMemory(bytes: bytes)
         }
         if huge { madvise(pointer, size, MADV_HUGEPAGE) }
-        liveBytes += size
-        peakLiveBytes = max(peakLiveBytes, liveBytes)
-        peakBytes = max(peakBytes, liveBytes + cachedBytes)
+        state.withLock { $0.use(size) }
         return Buffer(pointer: pointer, capacity: size, sizeClass: index, arena: self)
+    }
+
+    /// The address, size and class of a block that waits; where there is none, room is made for a fresh one.
+    private static func takeWaiting(_ index: Int, _ size: Int, _ state: inout State) -> (UInt, Int, Int)? {
+        if state.free.count <= index + 8 {
+            state.free.append(contentsOf: repeatElement([], count: index + 9 - state.free.count))
+        }
+        // A block up to an eighth larger costs less than a fresh one; any larger one does where there is no room for more.
+        let isFull = state.liveBytes + state.cachedBytes + size > bound(for: size, state)
+        for candidate in index..<(isFull ? state.free.count : index + 2) {
+            guard let pointer = state.free[candidate].popLast() else { continue }
+            let found = bytes(ofClass: candidate)
+            state.cachedBytes -= found
+            state.use(found)
+            return (UInt(bitPattern: pointer), found, candidate)
+        }
+        evict(for: size, &state)
+        return nil
+    }
+
+    /// The bytes that may be reserved before a block of some size: a little more than what was ever in use at once.
+    private static func bound(for size: Int, _ state: borrowing State) -> Int {
+        max(state.peakLiveBytes, state.liveBytes + size) * 5 / 4 + (32 << 20)
     }
 
     static func bytes(ofClass index: Int) -> Int {
@@ -86,50 +119,48 @@ package final class Arena {
 
     func giveBack(_ pointer: UnsafeMutableRawPointer, sizeClass: Int) {
         let size = Self.bytes(ofClass: sizeClass)
-        liveBytes -= size
-        cachedBytes += size
-        free[sizeClass].append(pointer)
-    }
-
-    /// The smallest waiting block of some classes.
-    private func waiting(_ classes: some Sequence<Int>) -> Buffer? {
-        for candidate in classes {
-            guard let pointer = free[candidate].popLast() else { continue }
-            let size = Self.bytes(ofClass: candidate)
-            cachedBytes -= size
-            liveBytes += size
-            peakLiveBytes = max(peakLiveBytes, liveBytes)
-            return Buffer(pointer: pointer, capacity: size, sizeClass: candidate, arena: self)
+        let address = UInt(bitPattern: pointer)
+        let isClosed = state.withLock { state in
+            state.liveBytes -= size
+            guard !state.isClosed, let pointer = UnsafeMutableRawPointer(bitPattern: address) else { return true }
+            state.cachedBytes += size
+            state.free[sizeClass].append(pointer)
+            return false
         }
-        return nil
+        if isClosed { Glibc.free(pointer) }
     }
-
-    /// The bytes that may be reserved before a block of some size: a little more than what was ever in use at once.
-    private func bound(for size: Int) -> Int { max(peakLiveBytes, liveBytes + size) * 5 / 4 + (32 << 20) }
 
     /// Frees waiting blocks, the largest first, until there is room for a fresh one.
     ///
     /// A run that repeats itself comes to a set of blocks with which it needs no fresh ones; pages of fresh ones are
     /// cleared by the system, which can cost as much as what is computed in them.
-    private func evict(for size: Int) {
-        let bound = bound(for: size)
-        var index = free.count - 1
-        while liveBytes + cachedBytes + size > bound, index >= 0 {
-            guard let pointer = free[index].popLast() else {
+    private static func evict(for size: Int, _ state: inout State) {
+        let bound = bound(for: size, state)
+        var index = state.free.count - 1
+        while state.liveBytes + state.cachedBytes + size > bound, index >= 0 {
+            guard let pointer = state.free[index].popLast() else {
                 index -= 1
                 continue
             }
             Glibc.free(pointer)
-            cachedBytes -= Self.bytes(ofClass: index)
+            state.cachedBytes -= bytes(ofClass: index)
         }
     }
 
     /// Frees the blocks that wait.
     package func trim() {
-        for index in free.indices {
-            for pointer in free[index] { Glibc.free(pointer) }
-            free[index].removeAll()
+        state.withLock { state in
+            for index in state.free.indices {
+                for pointer in state.free[index] { Glibc.free(pointer) }
+                state.free[index].removeAll()
+            }
+            state.cachedBytes = 0
         }
-        cachedBytes = 0
+    }
+
+    /// Frees the blocks that wait; those in use are freed when they are given back.
+    func close() {
+        state.withLock { $0.isClosed = true }
+        trim()
     }
 }

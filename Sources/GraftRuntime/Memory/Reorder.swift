@@ -1,3 +1,4 @@
+import CNumerics
 import GraftCore
 
 /// Copies the elements of `source` into `target`, which has the same shape and the other memory order.
@@ -29,7 +30,7 @@ func transposeMatrices<T: BitwiseCopyable>(
 ) {
     let size = rows * columns
     // Tiles keep both the lines that are read and those that are written in the cache.
-    let tile = 16
+    let tile = MemoryLayout<T>.size == 2 ? 32 : 16
     let tilesDown = (rows + tile - 1) / tile
     let tilesAcross = (columns + tile - 1) / tile
     let tiles = tilesDown * tilesAcross
@@ -43,6 +44,21 @@ func transposeMatrices<T: BitwiseCopyable>(
             let to = target + matrix * size
             let rowEnd = min(rows, (down + 1) * tile)
             let columnEnd = min(columns, (across + 1) * tile)
+            let (top, left) = (down * tile, across * tile)
+            if MemoryLayout<T>.size == 4 {
+                cmovement_transpose_32(
+                    UnsafeRawPointer(from + top * columns + left).assumingMemoryBound(to: UInt32.self), columns,
+                    UnsafeMutableRawPointer(to + left * rows + top).assumingMemoryBound(to: UInt32.self), rows,
+                    rowEnd - top, columnEnd - left)
+                continue
+            }
+            if MemoryLayout<T>.size == 2 {
+                cmovement_transpose_16(
+                    UnsafeRawPointer(from + top * columns + left).assumingMemoryBound(to: UInt16.self), columns,
+                    UnsafeMutableRawPointer(to + left * rows + top).assumingMemoryBound(to: UInt16.self), rows,
+                    rowEnd - top, columnEnd - left)
+                continue
+            }
             for column in (across * tile)..<columnEnd {
                 let line = to + column * rows
                 var read = from + (down * tile * columns + column)

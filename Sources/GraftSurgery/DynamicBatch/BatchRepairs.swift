@@ -43,7 +43,10 @@ extension BatchWalk {
         guard !before.contains(nil), let lead = Checked.product(before.compactMap { $0 }) else {
             throw refusal(id, "the extents before its batch axis are not known")
         }
-        let place = self.place(in: old, lead: lead, count: fixedCount(from[axis].extent))
+        let next = from.rank > axis + 1 ? fixedCount(from[axis + 1].extent) : 1
+        let isJoined = from[axis].extent != .symbol(symbol)
+        let place = self.place(
+            in: old, lead: lead, count: fixedCount(from[axis].extent), next: next, isJoined: isJoined)
         guard let place else { throw refusal(id, "its target \(given) mixes the batch with other axes") }
         let copiesZero = try !AttributeReader(graph[id]).flag("allowzero")
         if given[place] == -1 || given[place] == 0 && copiesZero && place == axis { return }
@@ -68,7 +71,9 @@ extension BatchWalk {
     ///   - old: the extents of the target with the old size.
     ///   - lead: the product of the extents before the batch axis of the input.
     ///   - count: the extent of that axis with the old size.
-    private func place(in old: [Extent], lead: Int, count: Int) -> Int? {
+    ///   - next: the extent of the axis after it with the old size.
+    ///   - isJoined: whether that axis is the batch and something else together.
+    private func place(in old: [Extent], lead: Int, count: Int, next: Int, isJoined: Bool) -> Int? {
         var axes: [(index: Int, before: Int, count: Int)] = []
         var product = 1
         for (index, extent) in old.enumerated() {
@@ -80,11 +85,20 @@ extension BatchWalk {
         }
         let end = lead.multipliedReportingOverflow(by: count)
         guard !end.overflow else { return nil }
-        // The same axis; the batch alone, split off what it was joined with; joined with what lies before; with what follows.
+        let same = axes.first { $0.before == lead && $0.count == count }
+        // The batch alone, split off what it was joined with.
+        let split = axes.first { $0.count == size && $0.before >= lead && $0.before * size <= end.partialValue }
+        let joinedBefore = axes.first { $0.before * $0.count == end.partialValue }
+        let joinedAfter = axes.first { $0.before == lead }
+        // Where what follows is split, its first part goes with the batch: channels become heads.
+        let takesHeads = joinedAfter.map { axis in
+            axis.count != count && next % (axis.count / size) == 0 && old.indices.contains(axis.index + 1)
+                && old[axis.index + 1] == .fixed(next / (axis.count / size))
+        }
+        // With a size of 1 several are possible; an axis of 1 inside what was joined is the batch.
         let found =
-            axes.first { $0.before == lead && $0.count == count }
-            ?? axes.first { $0.count == size && $0.before >= lead && $0.before * size <= end.partialValue }
-            ?? axes.first { $0.before * $0.count == end.partialValue } ?? axes.first { $0.before == lead }
+            (isJoined ? split ?? same : same ?? split)
+            ?? (takesHeads == true ? joinedAfter : joinedBefore ?? joinedAfter)
         return found?.index
     }
 
@@ -104,7 +118,14 @@ extension BatchWalk {
             throw refusal(
                 id, "\"\(graph[value].name)\" follows from the samples, but has \(size) rows for any number of them")
         }
-        if types.shape(of: value)?[axis].extent == .fixed(1) { return value }
+        let isSingle = types.shape(of: value)?[axis].extent == .fixed(1)
+        if isGiven(value), !isSingle || mayAddInputs { throw MissingBatch(input: value, axis: axis, at: id) }
+        if isSingle { return value }
+        if fromCaller.contains(value) {
+            throw refusal(
+                id,
+                "\"\(graph[value].name)\" has \(size) rows and follows from an input whose first axis is not the batch")
+        }
         let name = "\(graph[value].name)_row"
         if let tensor = constant(value) {
             guard let single = try tensor.singleRow(axis: axis) else {
@@ -166,8 +187,13 @@ extension BatchWalk {
         guard let x = graph[id].inputs[0], let source = batchAxis(x) else { return }
         let axis = try AttributeReader(graph[id]).int("layout", default: 0) == 1 ? 0 : 1
         for index in [4, 5, 6] where graph[id].inputs.indices.contains(index) {
-            guard let state = graph[id].inputs[index], batchAxis(state) == nil else { continue }
+            guard let state = graph[id].inputs[index] else { continue }
             let place = index == 4 ? 0 : axis
+            if let found = batchAxis(state) {
+                // Of several inputs with a first extent of 1 not every first axis is the batch.
+                if found != place, isGiven(state) { throw MissingBatch(input: state, axis: place, at: id) }
+                continue
+            }
             setInput(index, of: id, to: try expanded(state, axis: place, like: x, at: source, before: id))
         }
     }

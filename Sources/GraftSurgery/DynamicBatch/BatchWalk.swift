@@ -15,13 +15,27 @@ struct BatchWalk {
     private(set) var types = InferredTypes()
     /// The values that follow from what the samples hold, not only from their number.
     private(set) var dependent: Set<ValueID> = []
+    /// The values that follow from what inputs without a batch hold.
+    private(set) var fromCaller: Set<ValueID> = []
+    /// Whether inputs may get a batch that were not asked to have one.
+    let mayAddInputs: Bool
     private let opsets: [OpsetImport]
     private let functions: Set<OperatorName>
 
     /// The version of ONNX's operators.
     var opset: Int { opsets.first { $0.domain.isEmpty || $0.domain == "ai.onnx" }?.version ?? 1 }
 
-    init(_ model: Model, original: InferredTypes, size: Int, symbol: String) {
+    /// An input has as many rows as there are samples, but its batch is not free yet.
+    struct MissingBatch: Error {
+        let input: ValueID
+        let axis: Int
+        let node: NodeID
+
+        init(input: ValueID, axis: Int, at node: NodeID) { (self.input, self.axis, self.node) = (input, axis, node) }
+    }
+
+    init(_ model: Model, original: InferredTypes, size: Int, symbol: String, mayAddInputs: Bool) {
+        self.mayAddInputs = mayAddInputs
         graph = model.graph
         opsets = model.opsets
         functions = Set(model.functions.map(\.name.canonical))
@@ -31,9 +45,13 @@ struct BatchWalk {
     }
 
     /// Walks the graph.
-    mutating func run(inputs: [ValueID]) throws {
-        for id in inputs { graph[id].type?.shape?[0].extent = .symbol(symbol) }
-        dependent = Set(inputs)
+    ///
+    /// - Parameter inputs: the inputs that have a batch, and which axis that is.
+    /// - Throws: ``MissingBatch``, ``DynamicBatchError``.
+    mutating func run(inputs: [ValueID: Int]) throws {
+        for (id, axis) in inputs { graph[id].type?.shape?[axis].extent = .symbol(symbol) }
+        dependent = Set(inputs.keys)
+        fromCaller = Set(graph.inputs.filter { !graph[$0].isInitializer && inputs[$0] == nil })
         for id in graph.values {
             switch graph[id].origin {
             case .input, .none: types.set(graph[id].type, content: graph[id].tensor.map { .tensor($0) }, of: id)
@@ -49,6 +67,7 @@ struct BatchWalk {
         }
         for id in graph.order where graph.contains(id) {
             try repair(id)
+            try checkMixing(id)
             try infer(id)
         }
         for id in graph.values where graph[id].producer != nil {
@@ -76,6 +95,9 @@ struct BatchWalk {
     /// The first axis of a value that depends on the batch size.
     func batchAxis(_ id: ValueID?) -> Int? { id.flatMap { types.shape(of: $0)?.extents.firstIndex(where: isBatched) } }
 
+    /// Whether the caller gives a value.
+    func isGiven(_ id: ValueID) -> Bool { graph[id].origin == .input && !graph[id].isInitializer }
+
     func refusal(_ id: NodeID, _ reason: String) -> DynamicBatchError {
         .node(name: graph[id].label(in: graph), op: graph[id].op, reason: reason)
     }
@@ -87,6 +109,9 @@ struct BatchWalk {
         let readsShape = node.op.canonicalDomain.isEmpty && ["Shape", "Size"].contains(node.op.type)
         if !readsShape, graph.operands(of: id).contains(where: dependent.contains) {
             dependent.formUnion(node.outputs.compactMap { $0 })
+        }
+        if !readsShape, graph.operands(of: id).contains(where: fromCaller.contains) {
+            fromCaller.formUnion(node.outputs.compactMap { $0 })
         }
         guard !functions.contains(node.op.canonical), graph.bodies(of: id).isEmpty,
             let schema = OperatorRegistry.schema(for: node.op)

@@ -37,10 +37,52 @@ public enum DynamicBatch: Pass {
             on: model, details: ["batch": JSON(options.symbol), "from": JSON(size)]
         ) { edited in
             let original = try Inference.inferTypes(of: model)
-            var walk = BatchWalk(edited, original: original, size: size, symbol: options.symbol)
-            edited.graph = Graph()
-            try walk.run(inputs: inputs)
-            edited.graph = walk.graph
+            var axes = Dictionary(uniqueKeysWithValues: inputs.map { ($0, 0) })
+            var tried: Set<ValueID> = []
+            while true {
+                var walk = BatchWalk(
+                    model, original: original, size: size, symbol: options.symbol, mayAddInputs: options.inputs.isEmpty)
+                do {
+                    try walk.run(inputs: axes)
+                    edited.graph = walk.graph
+                    break
+                } catch let missing as BatchWalk.MissingBatch {
+                    guard options.inputs.isEmpty, tried.insert(missing.input).inserted else {
+                        throw walk.refusal(
+                            missing.node,
+                            "the input \"\(model.graph[missing.input].name)\" has a row for each sample, and its axis "
+                                + "\(missing.axis) does not follow the batch")
+                    }
+                    axes[missing.input] = missing.axis
+                }
+            }
+            try checkOtherSizes(edited, axes, original, symbol: options.symbol)
+        }
+    }
+
+    /// Infers the shapes with a batch of another size, which no other extent has: what fitted by chance fits no more.
+    private static func checkOtherSizes(
+        _ model: Model, _ axes: [ValueID: Int], _ original: InferredTypes, symbol: String
+    ) throws {
+        let graph = model.graph
+        var taken: Set<Int> = []
+        for id in graph.values {
+            for extent in (original.shape(of: id) ?? graph[id].shape)?.extents ?? [] {
+                if case .fixed(let count) = extent { taken.insert(count) }
+            }
+        }
+        let size = [7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43].first { !taken.contains($0) } ?? 47
+        var shapes: [String: ShapeOverride] = [:]
+        for (id, axis) in axes {
+            guard var shape = graph[id].shape else { continue }
+            shape[axis].extent = .fixed(size)
+            shapes[graph[id].name] = ShapeOverride(shape)
+        }
+        do {
+            _ = try Inference.inferTypes(of: model, inputs: shapes)
+        } catch let error as InferenceError {
+            throw DynamicBatchError.node(
+                name: error.node, op: error.op, reason: "with \(size) samples, \(error.reason)")
         }
     }
 

@@ -160,7 +160,7 @@ extension InferredTypes {
 
     private func common(with other: InferredTypes) -> InferredTypes {
         var result = InferredTypes()
-        for (value, type) in types {
+        for (value, type) in known {
             guard let second = other.type(of: value) else { continue }
             var merged: ValueType?
             if type == second {

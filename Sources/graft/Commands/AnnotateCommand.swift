@@ -36,7 +36,7 @@ struct AnnotateCommand: ParsableCommand {
     }
 
     func run() throws {
-        common.apply()
+        common.apply(computes: output.computes)
         let source = try ModelFormats.read(path: model, limits: common.limits())
         let contract = try ModelContract(source, options: preprocessing)
         if show {

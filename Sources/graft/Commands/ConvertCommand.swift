@@ -52,12 +52,14 @@ struct ConvertCommand: ParsableCommand {
     }
 
     func run() throws {
-        common.apply()
+        common.apply(computes: verify)
         let limits = try common.limits()
         let format = try ModelFormats.format(forOutput: output, named: to)
         let source = try ModelFormats.format(ofFile: input)
         let model = try source.read(path: input, limits: limits)
         var export = VerifiedExport(format: format, tolerance: tolerance, isVerified: verify, limits: limits)
+        // The source is still there, so a new file can be made again.
+        export.options.durability = .syncedWhenReplacing
         export.options.usesExternalData = externalData ?? (externalDataThreshold == nil ? nil : true)
         export.options.externalDataThreshold = externalDataThreshold
         let report = try export.write(model, to: output)

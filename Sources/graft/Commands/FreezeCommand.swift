@@ -52,7 +52,7 @@ struct FreezeCommand: ParsableCommand {
     }
 
     func run() throws {
-        common.apply()
+        common.apply(computes: output.computes)
         let source = try ModelFormats.read(path: model, limits: common.limits())
         var edited = source
         if let options = try freezing() { try Freeze.run(&edited, options) }

@@ -51,7 +51,7 @@ struct GroupsCommand: ParsableCommand {
     }
 
     func run() throws {
-        common.apply()
+        common.apply(computes: output.computes)
         let source = try ModelFormats.read(path: model, limits: common.limits())
         var steps: [RateGrouping.Step] = clear ? [.clear] : []
         if let decay { steps.append(.decay(decay, minimum: minimum)) }

@@ -36,7 +36,7 @@ struct RenameCommand: ParsableCommand {
     func validate() throws { _ = try rules() }
 
     func run() throws {
-        common.apply()
+        common.apply(computes: output.options.verify)
         let source = try ModelFormats.read(path: model, limits: common.limits())
         let kinds = only.isEmpty ? Set(Rename.Kind.allCases) : Set(only)
         let patch = try Rename.patch(for: source, .init(try rules(), isRegex: regex, kinds: kinds))

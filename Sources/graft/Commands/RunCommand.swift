@@ -17,6 +17,9 @@ struct RunCommand: ParsableCommand {
             is absent has no array. A map is name.keys and name.values. Texts are arrays of type U. A node that cannot run
             is named before anything runs.
 
+            --profile and --trace count the nodes of bodies (If, Loop, Scan, functions) as nodes of their own, named
+            outer/inner; the time of a node leaves out that of the nodes in its bodies.
+
               graft run model.onnx --inputs in.npz --outputs out.npz
               graft run model.onnx --random 1 --outputs out.npz --profile
               graft run model.onnx --random 1 --repeat 3 --trace trace.json
@@ -152,10 +155,12 @@ struct RunCommand: ParsableCommand {
                 Format.percent(Double(entry.nanoseconds) / max(total, 1)),
             ])
         }
-        var nodes = Table([("node", .left), ("operator", .left), ("time", .right), ("share", .right)])
+        var nodes = Table([
+            ("node", .left), ("operator", .left), ("runs", .right), ("time", .right), ("share", .right),
+        ])
         for entry in profile.entries.sorted(by: { $0.nanoseconds > $1.nanoseconds }).prefix(20) {
             nodes.add([
-                entry.node, entry.op.description, Format.duration(Double(entry.nanoseconds) * 1e-9),
+                entry.node, entry.op.description, "\(entry.calls)", Format.duration(Double(entry.nanoseconds) * 1e-9),
                 Format.percent(Double(entry.nanoseconds) / max(total, 1)),
             ])
         }

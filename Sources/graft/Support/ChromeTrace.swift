@@ -12,10 +12,10 @@ struct ChromeTrace {
     ///   - model: the model that ran, for layers and shapes.
     ///   - inputs: what it ran on.
     init(_ profile: Profile, of model: Model, inputs: [String: Tensor]) {
-        let details = Self.details(model, inputs)
-        let origin = profile.events.first?.start ?? 0
+        let details = NodeDetails(model, inputs).entries
+        let origin = profile.events.map(\.start).min() ?? 0
         events = JSON(
-            profile.events.map { event -> JSON in
+            profile.events.sorted { $0.start < $1.start }.map { event -> JSON in
                 let entry = profile.entries[event.entry]
                 return [
                     "name": JSON(entry.node), "cat": JSON(entry.op.description), "ph": "X",
@@ -27,14 +27,26 @@ struct ChromeTrace {
 
     /// Writes the events.
     func write(to path: String) throws { try AtomicFile.write(text: events.text(.indented) + "\n", to: path) }
+}
 
-    /// The layer and the shapes of each node, by the name that a profile lists it under.
-    private static func details(_ model: Model, _ inputs: [String: Tensor]) -> [String: JSON] {
+/// The layer and the shapes of each node, by the name that a profile lists it under.
+private struct NodeDetails {
+    private(set) var entries: [String: JSON] = [:]
+    private let functions: [OperatorName: Function]
+
+    init(_ model: Model, _ inputs: [String: Tensor]) {
         let graph = model.graph
-        let tree = try? LayerTree(model)
+        functions = Dictionary(model.functions.map { ($0.name.canonical, $0) }) { first, _ in first }
         let known = Set(graph.inputs.map { graph[$0].name })
         let shapes = inputs.filter { known.contains($0.key) }.mapValues { ShapeOverride(SymbolicShape($0.shape)) }
-        let types = try? Inference.inferTypes(of: model, inputs: shapes)
+        let tree = try? LayerTree(model)
+        add(graph, try? Inference.inferTypes(of: model, inputs: shapes), prefix: "") { tree?.layer(of: $0)?.path }
+    }
+
+    /// Adds the nodes of a graph, and those of bodies and called functions, which are in the layer of their node.
+    private mutating func add(
+        _ graph: Graph, _ types: InferredTypes?, prefix: String, layer: (NodeID) -> String?
+    ) {
         func list(_ values: [ValueID?]) -> JSON {
             JSON(
                 values.map { value -> JSON in
@@ -43,15 +55,22 @@ struct ChromeTrace {
                     return shape.map { JSON($0.description) } ?? .null
                 })
         }
-        var result: [String: JSON] = [:]
         for id in graph.order {
             let node = graph[id]
+            let label = node.label(in: graph)
+            let path = layer(id)
             var entry: JSON = ["inputs": list(node.inputs), "outputs": list(node.outputs)]
-            if let layer = tree?.layer(of: id)?.path { entry["layer"] = JSON(layer) }
-            for name in [node.name, node.label(in: graph)] where !name.isEmpty && result[name] == nil {
-                result[name] = entry
+            if let path { entry["layer"] = JSON(path) }
+            for name in [node.name, label] where !name.isEmpty && entries[prefix + name] == nil {
+                entries[prefix + name] = entry
+            }
+            for (attribute, index, body) in graph.bodies(of: id) {
+                let inner = types?.bodies[InferredTypes.Body(node: id, attribute: attribute, index: index)]
+                add(body, inner, prefix: "\(prefix)\(label)/") { _ in path }
+            }
+            if let inner = types?.calls[id], let function = functions[node.op.canonical] {
+                add(function.body(boundTo: node.attributes), inner, prefix: "\(prefix)\(label)/") { _ in path }
             }
         }
-        return result
     }
 }

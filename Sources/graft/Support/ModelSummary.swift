@@ -33,7 +33,7 @@ struct ModelSummary {
         let annotations = try model.annotations()
         let types = try Inference.inferTypes(of: model)
         (self.tree, self.annotations, self.types) = (tree, annotations, types)
-        let counted = (try? Inference.inferTypes(of: model, inputs: Self.singleSample(model))) ?? types
+        let costs = Self.costs(model, types)
         var rows: [Row] = []
         for index in tree.layers.indices {
             let layer = tree.layers[index]
@@ -45,7 +45,7 @@ struct ModelSummary {
             }
             let nodes = tree.nodes(under: index)
             let parameters = tree.parameters(under: index)
-            let output = tree.outputs(of: index).first
+            let output = tree.firstOutput(of: index)
             rows.append(
                 Row(
                     path: layer.path, name: layer.name, kind: layer.kind, indentation: indentation,
@@ -53,7 +53,7 @@ struct ModelSummary {
                     parameters: Self.elements(parameters, model.graph),
                     trainable: Self.elements(
                         parameters.filter { annotations.isTrainable(model.graph[$0].name) }, model.graph),
-                    multiplyAdds: Self.cost(nodes, model.graph, counted),
+                    multiplyAdds: Self.sum(nodes.lazy.map { costs[$0] }),
                     groups: Self.unique(parameters.compactMap { annotations.group(of: model.graph[$0].name)?.name }),
                     operators: Self.unique(nodes.map { model.graph[$0].op.type })))
         }
@@ -68,8 +68,7 @@ struct ModelSummary {
     }
     /// The multiply-adds of one sample, where all shapes are known.
     var multiplyAdds: Int? {
-        let top = zip(tree.layers, rows).filter { $0.0.parent == nil }.map { $0.1.multiplyAdds }
-        return top.contains { $0 == nil } ? nil : top.reduce(0) { $0 + ($1 ?? 0) }
+        Self.sum(zip(tree.layers, rows).filter { $0.0.parent == nil }.map { $0.1.multiplyAdds })
     }
     /// The bytes of all stored tensors.
     var weightBytes: Int { model.graph.initializers.reduce(0) { $0 + (model.graph[$1].tensor?.byteCount ?? 0) } }
@@ -83,28 +82,44 @@ struct ModelSummary {
         ids.reduce(0) { $0 + (graph[$1].shape?.counts.flatMap { Checked.product($0) } ?? 0) }
     }
 
-    /// The multiply-adds of some nodes; nil where one that has a cost has an unknown shape.
-    private static func cost(_ nodes: [NodeID], _ graph: Graph, _ types: InferredTypes) -> Int? {
-        var total = 0
-        for id in nodes {
-            let node = graph[id]
-            guard let rule = OperatorRegistry.schema(for: node.op)?.cost else { continue }
-            func shapes(_ values: [ValueID?]) -> [[Int]?] {
-                values.map { $0.flatMap { (types.shape(of: $0) ?? graph[$0].shape)?.counts } }
-            }
-            guard let cost = rule(node, shapes(node.inputs), shapes(node.outputs)) else { return nil }
-            total += cost
-        }
-        return total
+    private static func sum(_ counts: some Sequence<Int?>) -> Int? {
+        counts.reduce(0) { sum, count in sum.flatMap { sum in count.flatMap { Checked.sum(sum, $0) } } }
     }
 
-    /// The inputs' shapes with one sample in the batch.
-    private static func singleSample(_ model: Model) -> [String: ShapeOverride] {
-        var result: [String: ShapeOverride] = [:]
+    /// The multiply-adds of each node for one sample; none for a node whose shapes are not known.
+    private static func costs(_ model: Model, _ types: InferredTypes) -> [NodeID: Int] {
+        var bindings: [String: Extent] = [:]
+        var single: [String: ShapeOverride] = [:]
         for id in model.graph.inputs where model.graph[id].initializer == nil {
             guard var shape = model.graph[id].shape, shape.rank > 0, shape[0].count == nil else { continue }
+            if case .symbol(let name)? = types.shape(of: id)?[0].extent { bindings[name] = .fixed(1) }
             shape[0] = Dimension(.fixed(1))
-            result[model.graph[id].name] = ShapeOverride(shape)
+            single[model.graph[id].name] = ShapeOverride(shape)
+        }
+        let costs = costs(model.graph, types, bindings)
+        // What is not known with a free batch may be with a fixed one.
+        guard costs.count < model.graph.nodeCount, !single.isEmpty,
+            let fixed = try? Inference.inferTypes(of: model, inputs: single)
+        else { return costs }
+        return Self.costs(model.graph, fixed, [:])
+    }
+
+    private static func costs(_ graph: Graph, _ types: InferredTypes, _ bindings: [String: Extent]) -> [NodeID: Int] {
+        func counts(_ values: [ValueID?]) -> [[Int]?] {
+            values.map { value in
+                guard let value, let shape = types.shape(of: value) ?? graph[value].shape else { return nil }
+                return SymbolicShape(extents: shape.extents.map { $0.substituting(bindings) }).counts
+            }
+        }
+        var result: [NodeID: Int] = [:]
+        result.reserveCapacity(graph.nodeCount)
+        for id in graph.order {
+            guard let rule = OperatorRegistry.schema(for: graph[id].op)?.cost else {
+                result[id] = 0
+                continue
+            }
+            let node = graph[id]
+            if let cost = rule(node, counts(node.inputs), counts(node.outputs)) { result[id] = cost }
         }
         return result
     }

@@ -71,4 +71,7 @@ struct OutputOptions: ParsableArguments {
 
     @Flag(name: .long, inversion: .prefixedNo, help: "Read the result back and compare its outputs with the source's.")
     var verify = true
+
+    /// Whether models run: to check what is written.
+    var computes: Bool { output != nil && verify }
 }

@@ -20,7 +20,9 @@ struct SurgeryResult {
         for (key, value) in extra.object ?? [:] { report[key] = value }
         if let output = options.output {
             let format = try ModelFormats.format(forOutput: output, named: options.to)
-            let export = VerifiedExport(format: format, isVerified: options.verify, limits: try common.limits())
+            var export = VerifiedExport(format: format, isVerified: options.verify, limits: try common.limits())
+            // The source is still there, so a new file can be made again.
+            export.options.durability = .syncedWhenReplacing
             let written = try export.write(model, to: output)
             report["output"] = JSON(output)
             report["check"] = written.json

@@ -25,6 +25,10 @@ enum PoolingKernels: KernelFamily {
             try averageOfBlocks(context)
             return
         }
+        if kind == .average, try context.input(0).isRowMajor, try context.input(0).rank > 2 {
+            let rank = try context.input(0).rank
+            return try ReductionKernels.reduce(context, .mean, axes: Array(2..<rank), keeps: true)
+        }
         let x = try context.channelsLast(0)
         guard x.elementType == .float32 else { throw KernelFailure("elements of type \(x.elementType.name)") }
         let (channels, points) = (x.shape[1], x.spatialCount)

@@ -99,6 +99,37 @@ struct Broadcast {
         }
     }
 
+    /// Calls `body` for runs along the innermost axis, in parallel: the position in the result, where each of some
+    /// operands starts, and the number of elements.
+    @inline(__always)
+    func forEachRun(
+        of operands: Int, grain: Int = 16384,
+        _ body: (_ target: Int, _ offsets: UnsafeMutableBufferPointer<Int>, _ count: Int) -> Void
+    ) {
+        let innermost = lengths.count - 1
+        let inner = lengths[innermost]
+        Parallel.forEachRange(count, grain: grain) { range in
+            withUnsafeTemporaryAllocation(of: Int.self, capacity: operands) { offsets in
+                var position = range.lowerBound
+                while position < range.upperBound {
+                    var row = position / inner
+                    let column = position % inner
+                    let length = min(inner - column, range.upperBound - position)
+                    for operand in 0..<operands { offsets[operand] = column * strides[operand][innermost] }
+                    var axis = innermost - 1
+                    while axis >= 0 {
+                        let index = row % lengths[axis]
+                        row /= lengths[axis]
+                        for operand in 0..<operands { offsets[operand] += index * strides[operand][axis] }
+                        axis -= 1
+                    }
+                    body(position, offsets, length)
+                    position += length
+                }
+            }
+        }
+    }
+
     /// Where each operand starts for a position in the result.
     func offsets(of position: Int) -> [Int] {
         var rest = position
@@ -151,6 +182,36 @@ func combine<A, R>(
             for index in 0..<count { z[index] = function(value, y[index]) }
         default:
             for index in 0..<count { z[index] = function(x[index * strideA], y[index * strideB]) }
+        }
+    }
+}
+
+/// A function of two operands that is a type, so that each has loops of its own: a function value would be called for
+/// every element.
+protocol PairFunction {
+    associatedtype Operand: BitwiseCopyable
+    associatedtype Result: BitwiseCopyable
+    static func apply(_ a: Operand, _ b: Operand) -> Result
+}
+
+/// Applies a function of two operands element by element.
+func combine<F: PairFunction>(
+    _ walk: Broadcast, _ a: UnsafePointer<F.Operand>, _ b: UnsafePointer<F.Operand>,
+    _ target: UnsafeMutablePointer<F.Result>, _ function: F.Type
+) {
+    let (strideA, strideB) = (walk.innerStride(0), walk.innerStride(1))
+    walk.forEachRun { position, offsetA, offsetB, count in
+        let (x, y, z) = (a + offsetA, b + offsetB, target + position)
+        switch (strideA, strideB) {
+        case (1, 1): for index in 0..<count { z[index] = F.apply(x[index], y[index]) }
+        case (1, 0):
+            let value = y.pointee
+            for index in 0..<count { z[index] = F.apply(x[index], value) }
+        case (0, 1):
+            let value = x.pointee
+            for index in 0..<count { z[index] = F.apply(value, y[index]) }
+        default:
+            for index in 0..<count { z[index] = F.apply(x[index * strideA], y[index * strideB]) }
         }
     }
 }

@@ -60,11 +60,11 @@ enum ComparisonKernels: KernelFamily {
         let (a, b) = (UnsafePointer(tensors[0].typed(T.self)), UnsafePointer(tensors[1].typed(T.self)))
         let target = y.typed(UInt8.self)
         switch relation {
-        case .equal: combine(walk, a, b, target) { $0 == $1 ? 1 : 0 }
-        case .less: combine(walk, a, b, target) { $0 < $1 ? 1 : 0 }
-        case .greater: combine(walk, a, b, target) { $0 > $1 ? 1 : 0 }
-        case .lessOrEqual: combine(walk, a, b, target) { $0 <= $1 ? 1 : 0 }
-        case .greaterOrEqual: combine(walk, a, b, target) { $0 >= $1 ? 1 : 0 }
+        case .equal: combine(walk, a, b, target, Equal<T>.self)
+        case .less: combine(walk, a, b, target, Less<T>.self)
+        case .greater: combine(walk, a, b, target, Greater<T>.self)
+        case .lessOrEqual: combine(walk, a, b, target, LessOrEqual<T>.self)
+        case .greaterOrEqual: combine(walk, a, b, target, GreaterOrEqual<T>.self)
         }
     }
 
@@ -100,9 +100,9 @@ enum ComparisonKernels: KernelFamily {
                     UnsafePointer(tensors[0].typed(UInt8.self)), UnsafePointer(tensors[1].typed(UInt8.self))
                 )
                 switch logic {
-                case .and: combine(walk, a, b, y.typed(UInt8.self)) { $0 & $1 }
-                case .or: combine(walk, a, b, y.typed(UInt8.self)) { $0 | $1 }
-                case .xor: combine(walk, a, b, y.typed(UInt8.self)) { $0 ^ $1 }
+                case .and: combine(walk, a, b, y.typed(UInt8.self), And.self)
+                case .or: combine(walk, a, b, y.typed(UInt8.self), Or.self)
+                case .xor: combine(walk, a, b, y.typed(UInt8.self), Xor.self)
                 }
             })
     }
@@ -133,16 +133,41 @@ enum ComparisonKernels: KernelFamily {
     ) {
         let (condition, a, b) = (tensors[0].typed(UInt8.self), tensors[1].typed(T.self), tensors[2].typed(T.self))
         let target = y.typed(T.self)
-        let inner = walk.lengths[walk.lengths.count - 1]
         let steps = (walk.innerStride(0), walk.innerStride(1), walk.innerStride(2))
-        Parallel.forEachRange(walk.count / inner, grain: max(1, 8192 / inner)) { range in
-            for row in range {
-                let offsets = walk.offsets(of: row * inner)
-                let (p, x, z) = (condition + offsets[0], a + offsets[1], b + offsets[2])
-                let out = target + row * inner
-                for index in 0..<inner {
-                    out[index] = p[index * steps.0] != 0 ? x[index * steps.1] : z[index * steps.2]
-                }
+        walk.forEachRun(of: 3) { position, offsets, count in
+            choose(condition + offsets[0], a + offsets[1], b + offsets[2], target + position, count, steps)
+        }
+    }
+
+    /// Both sides are read, so that a loop over vectors can choose.
+    @inline(__always)
+    private static func choose<T: BitwiseCopyable>(
+        _ condition: UnsafePointer<UInt8>, _ a: UnsafePointer<T>, _ b: UnsafePointer<T>,
+        _ target: UnsafeMutablePointer<T>, _ count: Int, _ steps: (Int, Int, Int)
+    ) {
+        switch steps {
+        case (1, 1, 1):
+            for index in 0..<count {
+                let (x, y) = (a[index], b[index])
+                target[index] = condition[index] != 0 ? x : y
+            }
+        case (1, 1, 0):
+            let y = b.pointee
+            for index in 0..<count {
+                let x = a[index]
+                target[index] = condition[index] != 0 ? x : y
+            }
+        case (1, 0, 1):
+            let x = a.pointee
+            for index in 0..<count {
+                let y = b[index]
+                target[index] = condition[index] != 0 ? x : y
+            }
+        case (0, 1, _) where condition.pointee != 0: target.update(from: a, count: count)
+        case (0, _, 1) where condition.pointee == 0: target.update(from: b, count: count)
+        default:
+            for index in 0..<count {
+                target[index] = condition[index * steps.0] != 0 ? a[index * steps.1] : b[index * steps.2]
             }
         }
     }
@@ -164,4 +189,38 @@ enum ComparisonKernels: KernelFamily {
         }
         context.set(0, .strings(StringTensor(shape: shape, elements: elements)))
     }
+}
+
+// One type a relation, so that loops over vectors are made of each.
+
+private enum Equal<T: Comparable & BitwiseCopyable>: PairFunction {
+    @inline(__always) static func apply(_ a: T, _ b: T) -> UInt8 { a == b ? 1 : 0 }
+}
+
+private enum Less<T: Comparable & BitwiseCopyable>: PairFunction {
+    @inline(__always) static func apply(_ a: T, _ b: T) -> UInt8 { a < b ? 1 : 0 }
+}
+
+private enum Greater<T: Comparable & BitwiseCopyable>: PairFunction {
+    @inline(__always) static func apply(_ a: T, _ b: T) -> UInt8 { a > b ? 1 : 0 }
+}
+
+private enum LessOrEqual<T: Comparable & BitwiseCopyable>: PairFunction {
+    @inline(__always) static func apply(_ a: T, _ b: T) -> UInt8 { a <= b ? 1 : 0 }
+}
+
+private enum GreaterOrEqual<T: Comparable & BitwiseCopyable>: PairFunction {
+    @inline(__always) static func apply(_ a: T, _ b: T) -> UInt8 { a >= b ? 1 : 0 }
+}
+
+private enum And: PairFunction {
+    @inline(__always) static func apply(_ a: UInt8, _ b: UInt8) -> UInt8 { a & b }
+}
+
+private enum Or: PairFunction {
+    @inline(__always) static func apply(_ a: UInt8, _ b: UInt8) -> UInt8 { a | b }
+}
+
+private enum Xor: PairFunction {
+    @inline(__always) static func apply(_ a: UInt8, _ b: UInt8) -> UInt8 { a ^ b }
 }

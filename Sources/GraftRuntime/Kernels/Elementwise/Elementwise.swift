@@ -1,3 +1,4 @@
+import CNumerics
 import COneDNN
 import GraftCore
 import GraftIR
@@ -12,10 +13,19 @@ enum ElementwiseKernels: KernelFamily {
         withSettings
             + floating.map { type, function, double in
                 .function(type, widens: true) { try mapFloating($0, function, double) }
+            }
+            + vectors.map { type, function, double in
+                .function(type, widens: true) { context in
+                    switch try context.input(0).elementType {
+                    case .float32: try function(context)
+                    case .float64: try map(Double.self, context, double)
+                    case let type: throw KernelFailure("elements of type \(type.name)")
+                    }
+                }
             } + [
                 .function("Neg", widens: true) { context in
                     switch try context.input(0).elementType {
-                    case .float32: try map(Float.self, context) { -$0 }
+                    case .float32: try PreciseActivations.mapVectors(context, cvectormath_negate)
                     case .float64: try map(Double.self, context) { -$0 }
                     case .int8: try map(Int8.self, context) { 0 &- $0 }
                     case .int16: try map(Int16.self, context) { 0 &- $0 }
@@ -26,7 +36,7 @@ enum ElementwiseKernels: KernelFamily {
                 },
                 .function("Abs", widens: true) { context in
                     switch try context.input(0).elementType {
-                    case .float32: try map(Float.self, context) { abs($0) }
+                    case .float32: try PreciseActivations.mapVectors(context, cvectormath_absolute)
                     case .float64: try map(Double.self, context) { abs($0) }
                     case .int8: try map(Int8.self, context) { $0 < 0 ? 0 &- $0 : $0 }
                     case .int16: try map(Int16.self, context) { $0 < 0 ? 0 &- $0 : $0 }
@@ -136,14 +146,21 @@ enum ElementwiseKernels: KernelFamily {
     }
 
     private static let floating: [(String, @Sendable (Float) -> Float, @Sendable (Double) -> Double)] = [
-        ("Floor", { $0.rounded(.down) }, { $0.rounded(.down) }), ("Ceil", { $0.rounded(.up) }, { $0.rounded(.up) }),
-        ("Round", { $0.rounded(.toNearestOrEven) }, { $0.rounded(.toNearestOrEven) }),
-        ("Reciprocal", { 1 / $0 }, { 1 / $0 }), ("Erf", { erff($0) }, { erf($0) }), ("Sin", { sinf($0) }, { sin($0) }),
+        ("Sin", { sinf($0) }, { sin($0) }),
         ("Cos", { cosf($0) }, { cos($0) }), ("Tan", { tanf($0) }, { tan($0) }), ("Asin", { asinf($0) }, { asin($0) }),
         ("Acos", { acosf($0) }, { acos($0) }), ("Atan", { atanf($0) }, { atan($0) }),
         ("Sinh", { sinhf($0) }, { sinh($0) }), ("Cosh", { coshf($0) }, { cosh($0) }),
         ("Asinh", { asinhf($0) }, { asinh($0) }), ("Acosh", { acoshf($0) }, { acosh($0) }),
         ("Atanh", { atanhf($0) }, { atanh($0) }), ("Softsign", { $0 / (1 + abs($0)) }, { $0 / (1 + abs($0)) }),
+    ]
+
+    /// Functions that loops over vectors compute for 32-bit numbers.
+    private static let vectors: [(String, @Sendable (KernelContext) throws -> Void, @Sendable (Double) -> Double)] = [
+        ("Floor", { try PreciseActivations.mapVectors($0, cvectormath_floor) }, { $0.rounded(.down) }),
+        ("Ceil", { try PreciseActivations.mapVectors($0, cvectormath_ceil) }, { $0.rounded(.up) }),
+        ("Round", { try PreciseActivations.mapVectors($0, cvectormath_round) }, { $0.rounded(.toNearestOrEven) }),
+        ("Reciprocal", { try PreciseActivations.mapVectors($0, cvectormath_reciprocal) }, { 1 / $0 }),
+        ("Erf", { try PreciseActivations.mapVectors($0, cvectormath_erf) }, { erf($0) }),
     ]
 
     private static func mapFloating(

@@ -4,6 +4,9 @@ import GraftCore
 
 /// Activations that do not go through oneDNN, because it computes their small results inexactly.
 enum PreciseActivations {
+    /// A function of many numbers: where they are, where the results go, and how many there are.
+    typealias VectorFunction = (UnsafePointer<Float>?, UnsafeMutablePointer<Float>?, Int) -> Void
+
     /// Computes output 0 where the activation and the type of input 0 ask for it.
     static func run(_ activation: Activation, _ context: KernelContext) throws -> Bool {
         switch (context.elementType(0), activation.algorithm) {
@@ -14,8 +17,9 @@ enum PreciseActivations {
         return true
     }
 
-    private static func mapVectors(
-        _ context: KernelContext, _ function: (UnsafePointer<Float>?, UnsafeMutablePointer<Float>?, Int) -> Void
+    /// Computes output 0 with a function of many numbers.
+    static func mapVectors(
+        _ context: KernelContext, _ function: VectorFunction
     ) throws {
         let (shape, layout) = try { (try context.input(0).shape, try context.input(0).layout) }()
         let y = try context.output(0, reusing: 0, .float32, shape, layout: layout).floats

@@ -82,7 +82,7 @@ enum CumulativeKernels: KernelFamily {
             return
         }
         // Lines that lie side by side are summed together: each row is the row before it and one more.
-        let width = min(inner, 256)
+        let width = min(inner, max(256, min(4096, (inner + Parallel.threads - 1) / Parallel.threads)))
         let blocks = (inner + width - 1) / width
         Parallel.forEachRange(outer * blocks, grain: max(1, 8192 / (length * width))) { range in
             for index in range {

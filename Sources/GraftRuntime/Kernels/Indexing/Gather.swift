@@ -44,10 +44,40 @@ enum GatherKernels: KernelFamily {
         let bytes = inner * x.elementType.byteWidth
         guard bytes > 0 || y.count == 0 else { throw KernelFailure("elements of type \(x.elementType.name)") }
         let (source, target) = (x.pointer, y.pointer)
+        if inner == 1, outer > 0 {
+            let task = SingleGather(source: source, target: target, places: places, outer: outer, length: length)
+            return try task.run(width: x.elementType)
+        }
         Parallel.forEachRange(outer * places.count, grain: max(1, 65536 / max(1, bytes))) { range in
             for index in range {
                 let (row, place) = (index / places.count, places[index % places.count])
                 (target + index * bytes).copyMemory(from: source + (row * length + place) * bytes, byteCount: bytes)
+            }
+        }
+    }
+}
+
+/// Picks single elements out of rows.
+private struct SingleGather: WidthTask {
+    let source: UnsafeRawPointer
+    let target: UnsafeMutableRawPointer
+    let places: [Int]
+    let outer: Int
+    let length: Int
+
+    func run<T: BitwiseCopyable>(_ type: T.Type) throws {
+        let (from, to) = (source.assumingMemoryBound(to: T.self), target.assumingMemoryBound(to: T.self))
+        let count = places.count
+        Parallel.forEachRange(outer * count, grain: 16384) { range in
+            places.withUnsafeBufferPointer { places in
+                var index = range.lowerBound
+                while index < range.upperBound {
+                    let (row, first) = (index / count, index % count)
+                    let run = min(count - first, range.upperBound - index)
+                    let line = from + row * length
+                    for position in 0..<run { to[index + position] = line[places[first + position]] }
+                    index += run
+                }
             }
         }
     }

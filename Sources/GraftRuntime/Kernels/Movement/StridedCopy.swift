@@ -68,18 +68,34 @@ private func copyTyped<T: BitwiseCopyable>(
     let grain = max(1, 8192 / inner)
     let pieces = rows == 1 && inner > 65536 ? Parallel.threads : 1
     Parallel.forEachRange(rows * pieces, grain: pieces > 1 ? 1 : grain) { range in
+        // The place in each outer axis is counted up from row to row: dividing for each row would cost as much as
+        // copying a short one.
+        var places = [Int](repeating: 0, count: max(last, 1))
+        var (a, b) = (0, 0)
+        var row = range.lowerBound / pieces
+        for axis in (0..<last).reversed() {
+            places[axis] = row % lengths[axis]
+            row /= lengths[axis]
+            a += places[axis] * from[axis]
+            b += places[axis] * to[axis]
+        }
         for index in range {
-            var row = index / pieces
-            var (a, b) = (0, 0)
-            var axis = last - 1
-            while axis >= 0 {
-                let position = row % lengths[axis]
-                row /= lengths[axis]
-                a += position * from[axis]
-                b += position * to[axis]
-                axis -= 1
+            let piece = pieces == 1 ? 0 : index % pieces
+            defer {
+                if piece == pieces - 1 {
+                    var axis = last - 1
+                    while axis >= 0 {
+                        a += from[axis]
+                        b += to[axis]
+                        places[axis] += 1
+                        if places[axis] < lengths[axis] { break }
+                        a -= places[axis] * from[axis]
+                        b -= places[axis] * to[axis]
+                        places[axis] = 0
+                        axis -= 1
+                    }
+                }
             }
-            let piece = index % pieces
             let (start, end) = (inner * piece / pieces, inner * (piece + 1) / pieces)
             var x = base + (a + start * stepFrom)
             var y = out + (b + start * stepTo)

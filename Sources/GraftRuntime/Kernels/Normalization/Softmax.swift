@@ -1,3 +1,4 @@
+import CNumerics
 import COneDNN
 import GraftCore
 import GraftIR
@@ -90,7 +91,13 @@ final class SoftmaxKernel: Kernel {
     func run(_ context: KernelContext) throws {
         let (x, length) = try axis.rows(context)
         let y = try context.temporary(.float32, x.shape)
-        if x.count > 0 {
+        if length >= 16, x.count > 0 {
+            let (source, target, isLogarithm) = (x.floats, y.floats, algorithm == GDNN_LOG_SOFTMAX)
+            Parallel.forEachRange(x.count / length, grain: max(1, 8192 / length)) { rows in
+                let start = rows.lowerBound * length
+                cvectormath_softmax(source + start, target + start, rows.count, length, isLogarithm ? 1 : 0)
+            }
+        } else if x.count > 0 {
             let rows = x.count / length
             try primitive(rows, length).run(context.arena, (GDNN_ARG_SRC, x.pointer), (GDNN_ARG_DST, y.pointer))
         }

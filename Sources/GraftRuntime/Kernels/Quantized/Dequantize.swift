@@ -34,21 +34,20 @@ enum DequantizeKernels: KernelFamily {
         if SmallElements.contains(x.elementType) { x = try context.decoded(x) }
         let y = try context.temporary(.float32, x.shape, layout: x.layout)
         switch x.elementType {
-        case .float32: multiply(Float.self, x, y, grid, scales, zeros) { $0 }
-        case .uint8: multiply(UInt8.self, x, y, grid, scales, zeros) { Float($0) }
-        case .int8: multiply(Int8.self, x, y, grid, scales, zeros) { Float($0) }
-        case .uint16: multiply(UInt16.self, x, y, grid, scales, zeros) { Float($0) }
-        case .int16: multiply(Int16.self, x, y, grid, scales, zeros) { Float($0) }
-        case .int32: multiply(Int32.self, x, y, grid, scales, zeros) { Float($0) }
+        case .float32: multiply(Float.self, x, y, grid, scales, zeros)
+        case .uint8: multiply(UInt8.self, x, y, grid, scales, zeros)
+        case .int8: multiply(Int8.self, x, y, grid, scales, zeros)
+        case .uint16: multiply(UInt16.self, x, y, grid, scales, zeros)
+        case .int16: multiply(Int16.self, x, y, grid, scales, zeros)
+        case .int32: multiply(Int32.self, x, y, grid, scales, zeros)
         default: throw KernelFailure("elements of type \(x.elementType.name)")
         }
         context.set(0, type == .float32 ? y : try context.converted(y, type))
     }
 
-    @inline(__always)
-    private static func multiply<T: BitwiseCopyable>(
+    private static func multiply<T: Countable>(
         _ type: T.Type, _ x: RuntimeTensor, _ y: RuntimeTensor, _ grid: QuantizationGrid, _ scales: RuntimeTensor,
-        _ zeros: RuntimeTensor?, _ number: (T) -> Float
+        _ zeros: RuntimeTensor?
     ) {
         let (source, target, scale) = (x.typed(T.self), y.floats, scales.floats)
         let zero = zeros?.floats
@@ -58,15 +57,27 @@ enum DequantizeKernels: KernelFamily {
                 let (from, to) = (source + run.start, target + run.start)
                 if grid.step == 0 {
                     let (factor, point) = (scale[run.scale], zero?[run.scale] ?? 0)
-                    for place in 0..<run.count { to[place] = (number(from[place]) - point) * factor }
+                    for place in 0..<run.count { to[place] = (from[place].number - point) * factor }
                 } else if let zero {
                     for place in 0..<run.count {
-                        to[place] = (number(from[place]) - zero[run.scale + place]) * scale[run.scale + place]
+                        to[place] = (from[place].number - zero[run.scale + place]) * scale[run.scale + place]
                     }
                 } else {
-                    for place in 0..<run.count { to[place] = number(from[place]) * scale[run.scale + place] }
+                    for place in 0..<run.count { to[place] = from[place].number * scale[run.scale + place] }
                 }
             }
         }
     }
 }
+
+/// What dequantization takes as a 32-bit number.
+private protocol Countable: BitwiseCopyable {
+    var number: Float { get }
+}
+
+extension Float: Countable { @inline(__always) fileprivate var number: Float { self } }
+extension UInt8: Countable { @inline(__always) fileprivate var number: Float { Float(self) } }
+extension Int8: Countable { @inline(__always) fileprivate var number: Float { Float(self) } }
+extension UInt16: Countable { @inline(__always) fileprivate var number: Float { Float(self) } }
+extension Int16: Countable { @inline(__always) fileprivate var number: Float { Float(self) } }
+extension Int32: Countable { @inline(__always) fileprivate var number: Float { Float(self) } }

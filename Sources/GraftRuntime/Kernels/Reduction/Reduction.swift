@@ -129,57 +129,20 @@ enum ReductionKernels: KernelFamily {
         }
     }
 
-    /// Sums along reduced axes with a step for each element and one at the end.
-    @inline(__always)
-    private static func fold<T: BitwiseCopyable>(
-        _ x: RuntimeTensor, _ y: RuntimeTensor, _ outer: Int, _ length: Int, _ inner: Int, start: T,
-        _ step: (T, T) -> T, _ finish: (T) -> T
-    ) {
-        let (source, target) = (x.typed(T.self), y.typed(T.self))
-        if inner == 1 {
-            Parallel.forEachRange(outer, grain: max(1, 8192 / max(1, length))) { range in
-                for row in range {
-                    let from = source + row * length
-                    var result = start
-                    for index in 0..<length { result = step(result, from[index]) }
-                    target[row] = finish(result)
-                }
-            }
-            return
-        }
-        let block = 256
-        let blocks = (inner + block - 1) / block
-        Parallel.forEachRange(outer * blocks, grain: max(1, 8192 / max(1, length * min(block, inner)))) { range in
-            for index in range {
-                let (row, first) = (index / blocks, index % blocks * block)
-                let width = min(block, inner - first)
-                let to = target + row * inner + first
-                to.update(repeating: start, count: width)
-                for position in 0..<length {
-                    let from = source + (row * length + position) * inner + first
-                    for column in 0..<width { to[column] = step(to[column], from[column]) }
-                }
-                for column in 0..<width { to[column] = finish(to[column]) }
-            }
-        }
-    }
-
     private static func reduceFloating<T: RealNumber>(
         _ type: T.Type, _ operation: Operation, _ x: RuntimeTensor, _ y: RuntimeTensor, _ outer: Int, _ length: Int,
         _ inner: Int
     ) {
         switch operation {
-        case .sum: fold(x, y, outer, length, inner, start: T(0), { $0 + $1 }, { $0 })
-        case .mean: fold(x, y, outer, length, inner, start: T(0), { $0 + $1 }, { $0 / T(length) })
-        case .maximum:
-            fold(x, y, outer, length, inner, start: -T.infinity, { $1 > $0 || $1.isNaN ? $1 : $0 }, { $0 })
-        case .minimum:
-            fold(x, y, outer, length, inner, start: T.infinity, { $1 < $0 || $1.isNaN ? $1 : $0 }, { $0 })
-        case .product: fold(x, y, outer, length, inner, start: T(1), { $0 * $1 }, { $0 })
-        case .l1: fold(x, y, outer, length, inner, start: T(0), { $0 + abs($1) }, { $0 })
-        case .l2: fold(x, y, outer, length, inner, start: T(0), { $0 + $1 * $1 }, { $0.squareRoot() })
-        case .sumOfSquares: fold(x, y, outer, length, inner, start: T(0), { $0 + $1 * $1 }, { $0 })
-        case .logSum: fold(x, y, outer, length, inner, start: T(0), { $0 + $1 }, { $0.logarithm })
+        case .sum: fold(Sum<T>.self, x, y, outer, length, inner)
+        case .mean: fold(Mean<T>.self, x, y, outer, length, inner)
+        case .maximum: fold(Maximum<T>.self, x, y, outer, length, inner)
+        case .minimum: fold(Minimum<T>.self, x, y, outer, length, inner)
+        case .product: fold(Product<T>.self, x, y, outer, length, inner)
+        case .l1: fold(L1<T>.self, x, y, outer, length, inner)
+        case .l2: fold(L2<T>.self, x, y, outer, length, inner)
+        case .sumOfSquares: fold(SumOfSquares<T>.self, x, y, outer, length, inner)
+        case .logSum: fold(LogSum<T>.self, x, y, outer, length, inner)
         case .logSumExp:
             let (source, target) = (x.typed(T.self), y.typed(T.self))
             Parallel.forEachRange(outer * inner, grain: max(1, 2048 / max(1, length))) { range in
@@ -201,21 +164,14 @@ enum ReductionKernels: KernelFamily {
         _ inner: Int
     ) throws {
         switch operation {
-        case .sum: fold(x, y, outer, length, inner, start: T.zero, { $0 &+ $1 }, { $0 })
-        case .mean:
-            let divisor = T(truncatingIfNeeded: max(1, length))
-            fold(
-                x, y, outer, length, inner, start: T.zero, { $0 &+ $1 }, { divisor == 0 ? 0 : $0 / divisor })
-        case .maximum: fold(x, y, outer, length, inner, start: T.min, { max($0, $1) }, { $0 })
-        case .minimum: fold(x, y, outer, length, inner, start: T.max, { min($0, $1) }, { $0 })
-        case .product: fold(x, y, outer, length, inner, start: T(1), { $0 &* $1 }, { $0 })
-        case .l1:
-            fold(x, y, outer, length, inner, start: T.zero, { $0 &+ ($1 < 0 ? 0 &- $1 : $1) }, { $0 })
-        case .sumOfSquares: fold(x, y, outer, length, inner, start: T.zero, { $0 &+ $1 &* $1 }, { $0 })
-        case .l2:
-            fold(
-                x, y, outer, length, inner, start: T.zero, { $0 &+ $1 &* $1 },
-                { T(clamping: Int64(Double($0).squareRoot())) })
+        case .sum: fold(WholeSum<T>.self, x, y, outer, length, inner)
+        case .mean: fold(WholeMean<T>.self, x, y, outer, length, inner)
+        case .maximum: fold(WholeMaximum<T>.self, x, y, outer, length, inner)
+        case .minimum: fold(WholeMinimum<T>.self, x, y, outer, length, inner)
+        case .product: fold(WholeProduct<T>.self, x, y, outer, length, inner)
+        case .l1: fold(WholeL1<T>.self, x, y, outer, length, inner)
+        case .sumOfSquares: fold(WholeSumOfSquares<T>.self, x, y, outer, length, inner)
+        case .l2: fold(WholeL2<T>.self, x, y, outer, length, inner)
         case .logSum, .logSumExp:
             throw KernelFailure("logarithms of integers")
         }

@@ -1,3 +1,4 @@
+import CNumerics
 import GraftCore
 import GraftIR
 
@@ -76,6 +77,7 @@ enum CastKernels: KernelFamily {
         default: break
         }
         let y = try context.temporary(type, x.shape, layout: x.layout)
+        if vectorized(x, y) { return y }
         switch x.elementType {
         case .float32: try fromFloating(Float.self, x, y)
         case .float64: try fromFloating(Double.self, x, y)
@@ -90,6 +92,36 @@ enum CastKernels: KernelFamily {
         default: throw KernelFailure("conversion from \(x.elementType.name)")
         }
         return y
+    }
+
+    /// Converts between the types that loops over vectors know.
+    static func vectorized(_ x: RuntimeTensor, _ y: RuntimeTensor) -> Bool {
+        guard let from = code(x.elementType), let to = code(y.elementType),
+            cconvert(x.elementType == .bool ? CCONVERT_UINT8 : from, to, x.pointer, y.pointer, 0) != 0
+        else { return false }
+        let (source, target) = (x.pointer, y.pointer)
+        let (width, widthTo) = (x.elementType.byteWidth, y.elementType.byteWidth)
+        Parallel.forEachRange(x.count, grain: 16384) { range in
+            let start = range.lowerBound
+            _ = cconvert(
+                x.elementType == .bool ? CCONVERT_UINT8 : from, to, source + start * width, target + start * widthTo,
+                range.count)
+        }
+        return true
+    }
+
+    private static func code(_ type: ElementType) -> cconvert_type? {
+        switch type {
+        case .float32: CCONVERT_FLOAT
+        case .float64: CCONVERT_DOUBLE
+        case .int8: CCONVERT_INT8
+        case .uint8: CCONVERT_UINT8
+        case .int32: CCONVERT_INT32
+        case .int64: CCONVERT_INT64
+        case .bool: CCONVERT_BOOL
+        case .bfloat16: CCONVERT_BFLOAT16
+        default: nil
+        }
     }
 
     private static func fromFloating<S: BinaryFloatingPoint & BitwiseCopyable>(
