@@ -219,7 +219,11 @@ final class PoolKernel: Kernel {
                 out.update(repeating: lowest, count: channels)
                 walk.forEachTap(position) { point, _ in
                     let row = from + point * channels
-                    for c in 0..<channels where row[c] > out[c] { out[c] = row[c] }
+                    if MemoryLayout<T>.size == 1 {
+                        cintegers_raise(row, T.self == Int8.self ? 1 : 0, out, channels)
+                    } else {
+                        for c in 0..<channels where row[c] > out[c] { out[c] = row[c] }
+                    }
                 }
             }
         }
