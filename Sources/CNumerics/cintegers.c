@@ -315,3 +315,32 @@ WIDE_CLONES void cintegers_extremes(const float *source, size_t count, float *lo
         *high = greatest[j] > *high ? greatest[j] : *high;
     }
 }
+
+WIDE_CLONES void cintegers_softmax(
+    const void *source, int is_signed, const float *e, float factor, float low, float high, int32_t zero,
+    uint8_t *target, size_t count) {
+    const uint8_t *bytes = source;
+    // With the highest bit turned, signed bytes are in the order of unsigned ones.
+    const uint8_t turn = is_signed ? 128 : 0;
+    uint8_t greatest = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint8_t value = bytes[i] ^ turn;
+        greatest = value > greatest ? value : greatest;
+    }
+    float sums[16] = {0}, sum = 0;
+    size_t i = 0;
+    for (; i + 16 <= count; i += 16)
+        for (int j = 0; j < 16; j++) sums[j] += e[(uint8_t)(greatest - (bytes[i + j] ^ turn))];
+    for (; i < count; i++) sums[0] += e[(uint8_t)(greatest - (bytes[i] ^ turn))];
+    for (int j = 0; j < 16; j++) sum += sums[j];
+    float scale = factor / sum;
+    if (count < 512) {
+        for (i = 0; i < count; i++)
+            target[i] = rounded(e[(uint8_t)(greatest - (bytes[i] ^ turn))] * scale, low, high, zero);
+        return;
+    }
+    uint8_t codes[256], table[256];
+    for (int d = 0; d < 256; d++) codes[d] = rounded(e[d] * scale, low, high, zero);
+    for (int d = 0; d < 256; d++) table[d] = codes[(uint8_t)(greatest - (d ^ turn))];
+    cintegers_look_up(bytes, table, target, count);
+}

@@ -61,3 +61,9 @@ void cintegers_sum(const void *source, int is_signed, int32_t *sums, size_t coun
 
 // Widens [*low, *high] by numbers; NaN is left out.
 void cintegers_extremes(const float *source, size_t count, float *low, float *high);
+
+// The softmax of a row of bytes: the low byte of zero + round(factor * e[d] / the sum of e[d]), where d is how far a byte
+// lies below the greatest of the row, the rounded number held within low and high.
+void cintegers_softmax(
+    const void *source, int is_signed, const float *e, float factor, float low, float high, int32_t zero,
+    uint8_t *target, size_t count);
