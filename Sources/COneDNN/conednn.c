@@ -95,9 +95,8 @@ int gdnn_has_bf16(void) {
 
 int gdnn_has_byte_products(void) {
 #if defined(__x86_64__)
-    unsigned isa = dnnl_get_effective_cpu_isa();
-    return (isa & dnnl_cpu_isa_avx512_core_vnni) == dnnl_cpu_isa_avx512_core_vnni
-        || (isa & dnnl_cpu_isa_avx2_vnni) == dnnl_cpu_isa_avx2_vnni;
+    // With AVX-VNNI, which has 256 bits, only some of the library's kernels use it.
+    return (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core_vnni) == dnnl_cpu_isa_avx512_core_vnni;
 #else
     return 0;
 #endif

@@ -98,8 +98,8 @@ int gdnn_version(void);
 // Whether the processor computes products in bfloat16 natively.
 int gdnn_has_bf16(void);
 
-// Whether the processor adds the products of bytes into 32 bits. Without such instructions the library goes through 16
-// bits, which can overflow.
+// Whether all of the library's kernels add products of bytes into 32 bits. Without AVX-512 VNNI they go through 16 bits,
+// in which the sum of two products saturates.
 int gdnn_has_byte_products(void);
 // Whether a quantised convolution or product adds its bias after the scale, so that the bias must be scaled before.
 int gdnn_scales_before_bias(void);

@@ -62,11 +62,13 @@ enum ByteTables {
         for index in 0..<256 { codes.typed(UInt8.self)[index] = UInt8(index) }
         var value = codes
         var last: Int?
-        for (position, index) in chain.enumerated() {
+        for index in chain {
             guard let node = graph.nodes[index] else { return nil }
             var inputs: [RuntimeTensor?] = []
+            // Between the ends, elements may only have moved.
+            let isEnd = index == chain.first || index == chain.last
             for (place, slot) in node.inputs.enumerated() {
-                if position == 0 ? place == 0 : slot == last {
+                if isEnd ? place == 0 : slot == last {
                     inputs.append(value)
                 } else if let slot {
                     guard let constant = try constant(slot, graph, options, arena) else { return nil }

@@ -52,11 +52,14 @@ extension PlanGraph {
     /// The inputs of a quantised operator for a tensor of bytes.
     func inputs(_ bytes: DequantizedBytes) -> [Int?] { [bytes.slot, bytes.scale, bytes.zeroPoint] }
 
-    /// Whether a slot holds constant scales by which numbers can be divided.
+    /// Whether a slot holds constant scales whose products and quotients are normal numbers.
     private func isScale(_ slot: Int) -> Bool {
         guard let values = floats(slot), !values.isEmpty else { return false }
-        return values.allSatisfy { $0.isFinite && $0 >= 0x1p-100 }
+        return values.allSatisfy { $0 >= 0x1p-60 && $0 <= 0x1p60 }
     }
+
+    /// Whether sums over so many products of bytes fit 32 bits.
+    func sumsFit(_ depth: Int?) -> Bool { (depth ?? 0) <= 32768 }
 
     /// The integer that a constant of bytes holds.
     func byte(_ slot: Int?) -> Int32? {
@@ -127,12 +130,14 @@ extension PlanGraph {
     /// Whether a slot is a constant of as many numbers, or will be one once constants are dequantised.
     func isNumbers(_ slot: Int?, count: Int) -> Bool {
         guard let slot else { return true }
-        if let shape = constantShape(slot) { return shape == [count] && constants[slot]?.elementType == .float32 }
+        if let shape = constantShape(slot) {
+            return shape == [count] && floats(slot)?.allSatisfy { $0.isFinite } == true
+        }
         guard let index = writer[slot], let node = nodes[index], node.op.type == "DequantizeLinear",
             constantShape(node.inputs[0]) == [count], node.inputs.allSatisfy({ $0 == nil || constants[$0!] != nil }),
-            let scale = node.inputs.count > 1 ? node.inputs[1] : nil
+            let scales = floats(node.inputs.count > 1 ? node.inputs[1] : nil)
         else { return false }
-        return constants[scale]?.elementType == .float32
+        return scales.allSatisfy { abs($0) <= 0x1p60 }
     }
 
     /// Whether bytes stand for the same numbers before and after.

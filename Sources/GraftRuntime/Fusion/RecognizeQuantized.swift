@@ -52,7 +52,8 @@ enum RecognizeQuantized: PlanPass {
     ) throws {
         guard node.postOperations.isEmpty, let x = graph.bytes(node.inputs[0]), x.isPerTensor,
             let w = graph.bytes(node.inputs[1]), graph.constants[w.slot] != nil,
-            let channels = graph.constantShape(w.slot)?.first, w.isPerTensor || w.scales == channels && w.axis == 0,
+            let shape = graph.constantShape(w.slot), let channels = shape.first,
+            graph.sumsFit(shape.dropFirst().reduce(1, *)), w.isPerTensor || w.scales == channels && w.axis == 0,
             node.inputs.count < 3 || graph.isNumbers(node.inputs[2], count: channels)
         else { return }
         let end = graph.quantizer(after: output)
@@ -69,6 +70,7 @@ enum RecognizeQuantized: PlanPass {
         let transB = isGemm && node.attributes.int("transB") ?? 0 != 0
         guard node.postOperations.isEmpty, let a = graph.bytes(node.inputs[0]), a.isPerTensor,
             let b = graph.bytes(node.inputs[1]),
+            graph.sumsFit(node.inputs[0].flatMap { graph.types[$0]?.shape?.dimensions.last?.count }),
             !isGemm
                 || node.attributes.float("alpha") ?? 1 == 1 && node.attributes.float("beta") ?? 1 == 1
                     && node.attributes.int("transA") ?? 0 == 0
@@ -77,7 +79,7 @@ enum RecognizeQuantized: PlanPass {
             name: node.name, op: OperatorName("QGemm", domain: graftDomain), opset: 1,
             inputs: graph.inputs(a) + graph.inputs(b) + [nil], outputs: [output])
         if let shape = graph.constantShape(b.slot) {
-            guard shape.count == 2 || !isGemm && b.isPerTensor,
+            guard shape.count == 2 || !isGemm && b.isPerTensor, graph.sumsFit(shape.dropLast(transB ? 0 : 1).last),
                 b.isPerTensor || b.axis == (transB ? 0 : 1) && b.scales == shape[b.axis]
             else { return }
             if transB { made.attributes["transB"] = .int(1) }
@@ -89,10 +91,28 @@ enum RecognizeQuantized: PlanPass {
         } else {
             guard !isGemm, b.isPerTensor else { return }
         }
-        let end = graph.quantizer(after: output)
+        var place = index
+        if !isGemm, let columns = graph.constantShape(b.slot)?.last, let sum = addition(of: output, columns, graph) {
+            made.inputs[6] = sum.bias
+            made.outputs = [sum.result]
+            graph.nodes[index] = nil
+            place = sum.node
+        }
+        let end = graph.quantizer(after: made.outputs[0] ?? output)
         if let end { made.outputs = [end.output] }
         made.inputs += [end?.scale, end?.zeroPoint]
-        graph.replace(index, with: made, end)
+        graph.replace(place, with: made, end)
+    }
+
+    /// The node that adds a constant to each column of a product, and does nothing else with it.
+    private static func addition(
+        of output: Int, _ columns: Int, _ graph: PlanGraph
+    ) -> (node: Int, bias: Int, result: Int)? {
+        guard let reader = graph.onlyReader(of: output), let sum = graph.nodes[reader.node], sum.op.isONNX("Add"),
+            sum.opset >= 7, sum.inputs.count == 2, let bias = sum.inputs[1 - reader.input],
+            graph.isNumbers(bias, count: columns), let result = sum.outputs.first ?? nil
+        else { return nil }
+        return (reader.node, bias, result)
     }
 
     private static func binary(_ index: Int, _ node: PlanNode, _ output: Int, _ graph: inout PlanGraph) throws {
@@ -151,8 +171,9 @@ enum RecognizeQuantized: PlanPass {
             return
         }
         let moved = graph.addSlot("\(graph.names[output])/bytes")
-        guard let writer = graph.writer[node.inputs[0] ?? moved], let table = try ByteTables.table(
-            x.type, [writer, end.node], graph, options), let old = graph.nodes[end.node]
+        guard let writer = graph.writer[node.inputs[0] ?? moved],
+            let table = try ByteTables.table(
+                x.type, [writer, end.node], graph, options), let old = graph.nodes[end.node]
         else { return }
         made.inputs[0] = x.slot
         made.outputs[0] = moved

@@ -80,19 +80,21 @@ struct ByteBounds: Sendable {
     var low: Int32?
     var high: Int32?
 
+    /// The bounds of a node of Graft's own domain; others have none.
     init(_ node: KernelNode) {
+        guard node.op.domain == graftDomain else { return }
         low = node.attributes.int("low").flatMap { Int32(exactly: $0) }
         high = node.attributes.int("high").flatMap { Int32(exactly: $0) }
     }
 }
 
 /// Bytes in the form in which oneDNN multiplies them.
-enum ByteNumbers {
+package enum ByteNumbers {
     /// Whether oneDNN adds products of bytes into 32 bits here.
     ///
-    /// Without the instructions for that (AVX-512 VNNI, AVX-VNNI) its sums of two products go through 16 bits, in which
-    /// they saturate; own kernels are exact everywhere.
-    static let areExact = gdnn_has_byte_products() != 0
+    /// Without AVX-512 VNNI its sums of two products go through 16 bits, in which they saturate; own kernels are exact
+    /// everywhere.
+    package static let areExact = gdnn_has_byte_products() != 0
 
     /// The versions of inputs that do not change in a run; -1 for one that is left out, nil where one is computed.
     static func versions(_ context: KernelContext, _ inputs: some Sequence<Int>) -> [Int]? {

@@ -22,6 +22,8 @@ final class IntegerConvolutionKernel: Kernel {
     private let attributes: WindowAttributes
     private let group: Int
     private let bounds: ByteBounds
+    /// Whether the bias may be numbers, and the result is numbers where it has no scale.
+    private let takesNumbers: Bool
     private let native: ByteConvolution
     private var packed: Packed?
 
@@ -44,6 +46,7 @@ final class IntegerConvolutionKernel: Kernel {
         attributes = try WindowAttributes(node.attributes)
         group = node.attributes.int("group") ?? 1
         bounds = ByteBounds(node)
+        takesNumbers = node.op.domain == graftDomain
         native = ByteConvolution(
             .init(weights: isQuantized ? 3 : 1, zeroSource: 2, zeroWeights: isQuantized ? 5 : 3))
     }
@@ -98,12 +101,13 @@ final class IntegerConvolutionKernel: Kernel {
         let products = (0..<channels).map { scaleX * given[given.count == 1 ? 0 : $0] }
         var result = SumsResult(type: .float32, scales: products)
         if context.has(8) {
+            if !takesNumbers { _ = try context.plain(8, .int32) }
             result.bias = try context.sumBias(8, unit: products)
             guard result.bias.count == channels else {
                 throw KernelFailure("\(result.bias.count) biases for \(channels) channels")
             }
         }
-        if context.has(6) {
+        if context.has(6) || !takesNumbers {
             let scaleY = try context.scale(6)
             result.scales = products.map { $0 / scaleY }
             result.type = try context.has(7) ? context.input(7).elementType : context.input(0).elementType

@@ -41,7 +41,8 @@ extension KernelContext {
         let (source, target, isSigned) = (x.pointer, y.floats, Int32(x.elementType == .int8 ? 1 : 0))
         Parallel.forEachRange(x.count, grain: 16384) { range in
             cintegers_dequantize(
-                source + range.lowerBound, isSigned, scale.zeroPoint, scale.scale, target + range.lowerBound, range.count)
+                source + range.lowerBound, isSigned, scale.zeroPoint, scale.scale, target + range.lowerBound,
+                range.count)
         }
         return y
     }
