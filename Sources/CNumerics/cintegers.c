@@ -181,17 +181,166 @@ void cintegers_accumulate(
     }
 }
 
+// The low byte of zero + round(value), the value held within low and high; low for NaN.
+static inline __attribute__((always_inline)) uint8_t rounded(float value, float low, float high, int32_t zero) {
+    value = value > low ? value : low;
+    value = value < high ? value : high;
+    // Adding 1.5 * 2^23 rounds to nearest even and leaves the integer in the low bits.
+    float shifted = value + 12582912.0f;
+    uint32_t bits;
+    memcpy(&bits, &shifted, sizeof bits);
+    return (uint8_t)(bits - 0x4B400000u + (uint32_t)zero);
+}
+
 WIDE_CLONES void cintegers_requantize(
     const int32_t *sums, const int32_t *bias, const float *scales, float low, float high, int32_t zero, uint8_t *target,
     size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        float value = (float)(int32_t)((uint32_t)sums[i] + (uint32_t)bias[i]) * scales[i];
-        value = value > low ? value : low;
-        value = value < high ? value : high;
-        // Adding 1.5 * 2^23 rounds to nearest even and leaves the integer in the low bits.
-        float shifted = value + 12582912.0f;
-        uint32_t bits;
-        memcpy(&bits, &shifted, sizeof bits);
-        target[i] = (uint8_t)(bits - 0x4B400000u + (uint32_t)zero);
+    for (size_t i = 0; i < count; i++)
+        target[i] = rounded((float)(int32_t)((uint32_t)sums[i] + (uint32_t)bias[i]) * scales[i], low, high, zero);
+}
+
+#if defined(__x86_64__)
+__attribute__((target("avx512f,avx512bw,avx512vbmi"))) static size_t look_up_wide(
+    const uint8_t *source, const uint8_t *table, uint8_t *target, size_t count) {
+    __m512i a = _mm512_loadu_si512(table), b = _mm512_loadu_si512(table + 64);
+    __m512i c = _mm512_loadu_si512(table + 128), d = _mm512_loadu_si512(table + 192);
+    size_t i = 0;
+    for (; i + 64 <= count; i += 64) {
+        __m512i index = _mm512_loadu_si512(source + i);
+        __m512i low = _mm512_permutex2var_epi8(a, index, b), high = _mm512_permutex2var_epi8(c, index, d);
+        _mm512_storeu_si512(target + i, _mm512_mask_mov_epi8(low, _mm512_movepi8_mask(index), high));
     }
+    return i;
+}
+#endif
+
+void cintegers_look_up(const uint8_t *source, const uint8_t *table, uint8_t *target, size_t count) {
+    size_t i = 0;
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512vbmi")) i = look_up_wide(source, table, target, count);
+#endif
+    for (; i < count; i++) target[i] = table[source[i]];
+}
+
+// The same loop for each type and step, so that each is vectorised.
+#define COMBINE(BYTE, STEP_A, STEP_B, VALUE)                                                                           \
+    do {                                                                                                               \
+        const BYTE *x = a.bytes, *y = b.bytes;                                                                         \
+        for (size_t i = 0; i < count; i++) {                                                                           \
+            float p = (float)(x[i * STEP_A] - a.zero), q = (float)(y[i * STEP_B] - b.zero);                            \
+            target[i] = rounded(VALUE, low, high, zero);                                                               \
+        }                                                                                                              \
+    } while (0)
+
+#define COMBINE_ALL(BYTE, VALUE)                                                                                       \
+    do {                                                                                                               \
+        if (a.step && b.step) COMBINE(BYTE, 1, 1, VALUE);                                                              \
+        else if (a.step) COMBINE(BYTE, 1, 0, VALUE);                                                                   \
+        else COMBINE(BYTE, 0, 1, VALUE);                                                                               \
+    } while (0)
+
+WIDE_CLONES void cintegers_add(
+    cintegers_operand a, cintegers_operand b, int is_signed, float low, float high, int32_t zero, uint8_t *target,
+    size_t count) {
+    if (is_signed) COMBINE_ALL(int8_t, p * a.scale + q * b.scale);
+    else COMBINE_ALL(uint8_t, p * a.scale + q * b.scale);
+}
+
+// The product of two bytes less their zero points has at most 17 bits.
+WIDE_CLONES void cintegers_scale(
+    cintegers_operand a, cintegers_operand b, int is_signed, float low, float high, int32_t zero, uint8_t *target,
+    size_t count) {
+    float scale = a.scale * b.scale;
+    if (is_signed) COMBINE_ALL(int8_t, p * q * scale);
+    else COMBINE_ALL(uint8_t, p * q * scale);
+}
+
+WIDE_CLONES void cintegers_quantize(
+    const float *source, float scale, float low, float high, int32_t zero, uint8_t *target, size_t count) {
+    for (size_t i = 0; i < count; i++) target[i] = rounded(source[i] / scale, low, high, zero);
+}
+
+WIDE_CLONES void cintegers_dequantize(
+    const void *source, int is_signed, int32_t zero, float scale, float *target, size_t count) {
+    const uint8_t *u = source;
+    const int8_t *s = source;
+    if (is_signed) {
+        for (size_t i = 0; i < count; i++) target[i] = (float)(s[i] - zero) * scale;
+    } else {
+        for (size_t i = 0; i < count; i++) target[i] = (float)(u[i] - zero) * scale;
+    }
+}
+
+WIDE_CLONES void cintegers_raise(const void *source, int is_signed, void *target, size_t count) {
+    const uint8_t *u = source;
+    const int8_t *s = source;
+    uint8_t *to = target;
+    int8_t *signed_to = target;
+    if (is_signed) {
+        for (size_t i = 0; i < count; i++) signed_to[i] = s[i] > signed_to[i] ? s[i] : signed_to[i];
+    } else {
+        for (size_t i = 0; i < count; i++) to[i] = u[i] > to[i] ? u[i] : to[i];
+    }
+}
+
+WIDE_CLONES void cintegers_sum(const void *source, int is_signed, int32_t *sums, size_t count) {
+    const uint8_t *u = source;
+    const int8_t *s = source;
+    if (is_signed) {
+        for (size_t i = 0; i < count; i++) sums[i] += s[i];
+    } else {
+        for (size_t i = 0; i < count; i++) sums[i] += u[i];
+    }
+}
+
+#define LANES 32
+
+WIDE_CLONES void cintegers_extremes(const float *source, size_t count, float *low, float *high) {
+    float least[LANES], greatest[LANES];
+    for (int j = 0; j < LANES; j++) least[j] = *low, greatest[j] = *high;
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES) {
+        for (int j = 0; j < LANES; j++) {
+            float value = source[i + j];
+            least[j] = value < least[j] ? value : least[j];
+            greatest[j] = value > greatest[j] ? value : greatest[j];
+        }
+    }
+    for (; i < count; i++) {
+        least[0] = source[i] < least[0] ? source[i] : least[0];
+        greatest[0] = source[i] > greatest[0] ? source[i] : greatest[0];
+    }
+    for (int j = 0; j < LANES; j++) {
+        *low = least[j] < *low ? least[j] : *low;
+        *high = greatest[j] > *high ? greatest[j] : *high;
+    }
+}
+
+WIDE_CLONES void cintegers_softmax(
+    const void *source, int is_signed, const float *e, float factor, float low, float high, int32_t zero,
+    uint8_t *target, size_t count) {
+    const uint8_t *bytes = source;
+    // With the highest bit turned, signed bytes are in the order of unsigned ones.
+    const uint8_t turn = is_signed ? 128 : 0;
+    uint8_t greatest = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint8_t value = bytes[i] ^ turn;
+        greatest = value > greatest ? value : greatest;
+    }
+    float sums[16] = {0}, sum = 0;
+    size_t i = 0;
+    for (; i + 16 <= count; i += 16)
+        for (int j = 0; j < 16; j++) sums[j] += e[(uint8_t)(greatest - (bytes[i + j] ^ turn))];
+    for (; i < count; i++) sums[0] += e[(uint8_t)(greatest - (bytes[i] ^ turn))];
+    for (int j = 0; j < 16; j++) sum += sums[j];
+    float scale = factor / sum;
+    if (count < 512) {
+        for (i = 0; i < count; i++)
+            target[i] = rounded(e[(uint8_t)(greatest - (bytes[i] ^ turn))] * scale, low, high, zero);
+        return;
+    }
+    uint8_t codes[256], table[256];
+    for (int d = 0; d < 256; d++) codes[d] = rounded(e[d] * scale, low, high, zero);
+    for (int d = 0; d < 256; d++) table[d] = codes[(uint8_t)(greatest - (d ^ turn))];
+    cintegers_look_up(bytes, table, target, count);
 }

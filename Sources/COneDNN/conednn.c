@@ -25,6 +25,16 @@ struct gdnn_layout {
 #endif
 
 #define MAX_ARGUMENTS 12
+// Scales and three zero points.
+#define MAX_CONSTANTS 4
+
+// What a quantised primitive reads besides its arguments.
+typedef struct {
+    int count;
+    dnnl_exec_arg_t arguments[MAX_CONSTANTS];
+    float *scales;
+    int32_t zeros[3];
+} constants;
 
 struct gdnn_primitive {
     dnnl_primitive_t primitive;
@@ -33,6 +43,7 @@ struct gdnn_primitive {
     int arguments[MAX_ARGUMENTS];
     dnnl_memory_t memories[MAX_ARGUMENTS];
     void *pointers[MAX_ARGUMENTS];
+    constants constants;
 };
 
 static _Thread_local char last_error[256];
@@ -81,6 +92,17 @@ int gdnn_has_bf16(void) {
     return 0;
 #endif
 }
+
+int gdnn_has_byte_products(void) {
+#if defined(__x86_64__)
+    // With AVX-VNNI, which has 256 bits, only some of the library's kernels use it.
+    return (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core_vnni) == dnnl_cpu_isa_avx512_core_vnni;
+#else
+    return 0;
+#endif
+}
+
+int gdnn_scales_before_bias(void) { return V3; }
 
 // Layouts.
 
@@ -287,6 +309,7 @@ static dnnl_alg_kind_t algorithm_kind(int algorithm) {
     case GDNN_POW: return dnnl_eltwise_pow;
     case GDNN_MISH: return dnnl_eltwise_mish;
     case GDNN_HARDSWISH: return dnnl_eltwise_hardswish;
+    case GDNN_ROUND: return dnnl_eltwise_round;
     case GDNN_ADD: return dnnl_binary_add;
     case GDNN_MULTIPLY: return dnnl_binary_mul;
     case GDNN_MAXIMUM: return dnnl_binary_max;
@@ -331,12 +354,39 @@ static dnnl_prop_kind_t prop_kind(int direction) {
 
 // Attributes.
 
-static dnnl_status_t make_attributes(dnnl_primitive_attr_t *attr, const gdnn_attributes *given) {
+// Scales and zero points belong to a primitive in 2.x, but for a zero point that changes; in 3.x all are arguments.
+static dnnl_status_t set_quantization(dnnl_primitive_attr_t attr, const gdnn_quantization *given, int channel_mask) {
+    const int codes[] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST};
+    const int32_t zeros[] = {given->src_zero, given->weights_zero, given->dst_zero};
+    int mask = given->scale_count > 1 ? channel_mask : 0;
+    dnnl_status_t status = dnnl_success;
+#if V3
+    if (given->scale_count > 0) status = dnnl_primitive_attr_set_scales_mask(attr, DNNL_ARG_WEIGHTS, mask);
+    for (int i = 0; i < 3 && status == dnnl_success; i++)
+        if (zeros[i] || (i == 0 && given->src_zero_changes))
+            status = dnnl_primitive_attr_set_zero_points_mask(attr, codes[i], 0);
+#else
+    const int32_t later = DNNL_RUNTIME_S32_VAL;
+    if (given->scale_count > 0)
+        status = dnnl_primitive_attr_set_output_scales(attr, given->scale_count, mask, given->scales);
+    for (int i = 0; i < 3 && status == dnnl_success; i++) {
+        int changes = i == 0 && given->src_zero_changes;
+        if (zeros[i] || changes)
+            status = dnnl_primitive_attr_set_zero_points(attr, codes[i], 1, 0, changes ? &later : &zeros[i]);
+    }
+#endif
+    return status;
+}
+
+static dnnl_status_t make_attributes(
+    dnnl_primitive_attr_t *attr, const gdnn_attributes *given, int channel_mask) {
     dnnl_status_t status = dnnl_primitive_attr_create(attr);
     if (status != dnnl_success) return status;
     status = dnnl_primitive_attr_set_scratchpad_mode(*attr, dnnl_scratchpad_mode_user);
     if (status == dnnl_success && given && given->allow_bf16)
         status = dnnl_primitive_attr_set_fpmath_mode(*attr, dnnl_fpmath_mode_bf16);
+    if (status == dnnl_success && given && given->quantization)
+        status = set_quantization(*attr, given->quantization, channel_mask);
     if (status == dnnl_success && given && given->post_op_count > 0) {
         dnnl_post_ops_t chain;
         status = dnnl_post_ops_create(&chain);
@@ -370,9 +420,41 @@ static dnnl_status_t make_attributes(dnnl_primitive_attr_t *attr, const gdnn_att
     return status;
 }
 
+static dnnl_status_t add_constant(constants *all, int argument, dnnl_data_type_t type, int64_t count, void *data) {
+    dnnl_memory_t memory;
+    gdnn_layout *layout = gdnn_layout_strided(type_code(type), 1, &count, NULL);
+    if (!layout) return dnnl_out_of_memory;
+    dnnl_status_t status = dnnl_memory_create(&memory, REF(layout), engine, data);
+    gdnn_layout_destroy(layout);
+    if (status == dnnl_success) all->arguments[all->count++] = (dnnl_exec_arg_t){argument, memory};
+    return status;
+}
+
+static dnnl_status_t add_constants(constants *all, const gdnn_quantization *given) {
+    const int codes[] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST};
+    const int32_t zeros[] = {given->src_zero, given->weights_zero, given->dst_zero};
+    dnnl_status_t status = dnnl_success;
+    if (V3 && given->scale_count > 0) {
+        all->scales = malloc((size_t)given->scale_count * sizeof(float));
+        if (!all->scales) return dnnl_out_of_memory;
+        memcpy(all->scales, given->scales, (size_t)given->scale_count * sizeof(float));
+#if V3
+        int argument = DNNL_ARG_ATTR_SCALES | DNNL_ARG_WEIGHTS;
+        status = add_constant(all, argument, dnnl_f32, given->scale_count, all->scales);
+#endif
+    }
+    for (int i = 0; i < 3 && status == dnnl_success; i++) {
+        all->zeros[i] = zeros[i];
+        int changes = i == 0 && given->src_zero_changes;
+        if (changes || (V3 && zeros[i]))
+            status = add_constant(all, DNNL_ARG_ATTR_ZERO_POINTS | codes[i], dnnl_s32, 1, &all->zeros[i]);
+    }
+    return status;
+}
+
 static int finish(
     gdnn_primitive **result, dnnl_status_t status, dnnl_primitive_desc_t desc, dnnl_primitive_attr_t attr,
-    const char *what) {
+    const char *what, const gdnn_attributes *attributes) {
     if (attr) dnnl_primitive_attr_destroy(attr);
     if (status != dnnl_success) return fail(status, what);
     gdnn_primitive *primitive = calloc(1, sizeof *primitive);
@@ -387,21 +469,31 @@ static int finish(
         free(primitive);
         return fail(status, what);
     }
+    if (attributes && attributes->quantization) {
+        status = add_constants(&primitive->constants, attributes->quantization);
+        if (status != dnnl_success) {
+            gdnn_primitive_destroy(primitive);
+            return fail(status, what);
+        }
+    }
     *result = primitive;
     return GDNN_OK;
 }
 
-#define BEGIN(what)                                                                                                   \
+#define BEGIN(what) BEGIN_CHANNELS(what, 0)
+
+// channel_mask: the bits of the dimensions along which scales of channels differ.
+#define BEGIN_CHANNELS(what, channel_mask)                                                                            \
     if (ready()) return GDNN_FAILED;                                                                                  \
     dnnl_primitive_attr_t attr = NULL;                                                                                \
     dnnl_primitive_desc_t desc = NULL, hint = NULL;                                                                   \
     const char *name = what;                                                                                          \
-    dnnl_status_t status = make_attributes(&attr, attributes);                                                        \
+    dnnl_status_t status = make_attributes(&attr, attributes, channel_mask);                                          \
     (void)hint
 
 #define END                                                                                                           \
     if (hint) dnnl_primitive_desc_destroy(hint);                                                                      \
-    return finish(result, status, desc, attr, name)
+    return finish(result, status, desc, attr, name, attributes)
 
 #if !V3
 #define CREATE(target, op, hint_desc, attributes_) \
@@ -411,7 +503,9 @@ static int finish(
 static int convolve(
     gdnn_primitive **result, int transposed, int direction, const gdnn_layout *src, const gdnn_layout *weights,
     const gdnn_layout *bias, const gdnn_layout *dst, const gdnn_window *window, const gdnn_attributes *attributes) {
-    BEGIN(transposed ? "deconvolution" : "convolution");
+    // In 2.x the scales are those of the result; in 3.x of the weights, which may have groups before their channels.
+    int mask = !V3 ? 2 : weights && src && gdnn_layout_rank(weights) > gdnn_layout_rank(src) ? 3 : 1;
+    BEGIN_CHANNELS(transposed ? "deconvolution" : "convolution", mask);
     dnnl_alg_kind_t kind = transposed ? dnnl_deconvolution_direct : dnnl_convolution_direct;
     dnnl_dims_t strides, dilates, begin, end;
     for (int i = 0; i < GDNN_MAX_RANK && i < DNNL_MAX_NDIMS; i++) {
@@ -480,7 +574,7 @@ int gdnn_deconvolution(
 int gdnn_matmul(
     gdnn_primitive **result, const gdnn_layout *src, const gdnn_layout *weights, const gdnn_layout *bias,
     const gdnn_layout *dst, const gdnn_attributes *attributes) {
-    BEGIN("matmul");
+    BEGIN_CHANNELS("matmul", 1 << (gdnn_layout_rank(weights) - 1));
 #if V3
     if (status == dnnl_success)
         status = dnnl_matmul_primitive_desc_create(
@@ -708,6 +802,8 @@ int gdnn_reorder(gdnn_primitive **result, const gdnn_layout *src, const gdnn_lay
 void gdnn_primitive_destroy(gdnn_primitive *primitive) {
     if (!primitive) return;
     for (int i = 0; i < primitive->count; i++) dnnl_memory_destroy(primitive->memories[i]);
+    for (int i = 0; i < primitive->constants.count; i++) dnnl_memory_destroy(primitive->constants.arguments[i].memory);
+    free(primitive->constants.scales);
     dnnl_primitive_destroy(primitive->primitive);
     dnnl_primitive_desc_destroy(primitive->desc);
     free(primitive);
@@ -745,6 +841,8 @@ gdnn_layout *gdnn_primitive_layout(const gdnn_primitive *primitive, int argument
     return from_ref(argument_ref(primitive, argument));
 }
 
+void gdnn_primitive_set_source_zero(gdnn_primitive *primitive, int32_t zero) { primitive->constants.zeros[0] = zero; }
+
 size_t gdnn_scratchpad_bytes(const gdnn_primitive *primitive) {
     md_ref ref = argument_ref(primitive, DNNL_ARG_SCRATCHPAD);
     return ref ? dnnl_memory_desc_get_size(ref) : 0;
@@ -759,7 +857,7 @@ const char *gdnn_primitive_name(const gdnn_primitive *primitive) {
 }
 
 int gdnn_execute(gdnn_primitive *primitive, int count, const int *arguments, void *const *pointers) {
-    dnnl_exec_arg_t list[MAX_ARGUMENTS];
+    dnnl_exec_arg_t list[MAX_ARGUMENTS + MAX_CONSTANTS];
     if (count > MAX_ARGUMENTS) return fail(dnnl_invalid_arguments, "execution");
     int used = 0;
     for (int i = 0; i < count; i++) {
@@ -788,6 +886,7 @@ int gdnn_execute(gdnn_primitive *primitive, int count, const int *arguments, voi
         list[used].memory = primitive->memories[slot];
         used++;
     }
+    for (int i = 0; i < primitive->constants.count; i++) list[used++] = primitive->constants.arguments[i];
     dnnl_status_t status = dnnl_primitive_execute(primitive->primitive, stream, used, list);
     if (status == dnnl_success) status = dnnl_stream_wait(stream);
     return fail(status, "execution");

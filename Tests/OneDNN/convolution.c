@@ -67,7 +67,7 @@ static void forward(const geometry *g, const chain *post, variant v) {
     gdnn_post_op operations[2];
     memcpy(operations, post->operations, sizeof operations);
     if (added >= 0) operations[added].operand = second;
-    gdnn_attributes attributes = {operations, post->count, v.tolerance == BFLOAT};
+    gdnn_attributes attributes = {operations, post->count, v.tolerance == BFLOAT, NULL};
     gdnn_primitive *primitive = NULL;
     int status = (v.transposed ? gdnn_deconvolution : gdnn_convolution)(
         &primitive, GDNN_FORWARD_INFERENCE, source, weights, bias, target, &s.window, &attributes);
@@ -157,7 +157,7 @@ static void gradient(const geometry *g, int transposed, int direction, char sour
     gdnn_layout *lw = layout_named('a', GDNN_F32, s.weights_rank, s.w);
     // The gradient of the bias comes with that of the weights where it is asked for.
     gdnn_layout *lb = of_weights && target != 'p' ? plain(1, &s.y[1]) : NULL;
-    gdnn_attributes attributes = {NULL, 0, fast, 0};
+    gdnn_attributes attributes = {NULL, 0, fast, NULL};
     gdnn_primitive *primitive = NULL;
     int status = (transposed ? gdnn_deconvolution : gdnn_convolution)(
         &primitive, direction, ls, lw, lb, lt, &s.window, &attributes);

@@ -57,7 +57,7 @@ static void multiply(const product *p) {
     gdnn_post_op operations[2] = {{0, GDNN_LINEAR, 0.125f, 0, NULL}, {2, GDNN_ADD, 0, 0, ly}};
     if (p->post == 2) operations[0] = (gdnn_post_op){0, GDNN_RELU, 0, 0, NULL};
     if (p->post == 3) operations[0] = (gdnn_post_op){0, GDNN_GELU_ERF, 0, 0, NULL};
-    gdnn_attributes attributes = {operations, p->post == 4 ? 2 : p->post > 0, p->type < 0, 0};
+    gdnn_attributes attributes = {operations, p->post == 4 ? 2 : p->post > 0, p->type < 0, NULL};
     gdnn_primitive *primitive = NULL;
     int status = gdnn_matmul(&primitive, la, lb, lc, ly, &attributes);
     operand operands[6] = {{GDNN_ARG_SRC, a, 0, 0}, {GDNN_ARG_WEIGHTS, b, 0, 0}, {GDNN_ARG_DST, 0, y, 0}};
@@ -86,7 +86,7 @@ static void inner_product(int spatial, int bias, int relu) {
     gdnn_layout *lx = plain(2 + spatial, x), *lw = gdnn_layout_any(GDNN_F32, 2 + spatial, w), *ly = plain(2, y);
     gdnn_layout *lb = bias ? plain(1, w) : NULL;
     gdnn_post_op operation = {0, GDNN_RELU, 0, 0, NULL};
-    gdnn_attributes attributes = {&operation, relu, 0, 0};
+    gdnn_attributes attributes = {&operation, relu, 0, NULL};
     gdnn_primitive *primitive = NULL;
     int status = gdnn_inner_product(&primitive, lx, lw, lb, ly, &attributes);
     operand operands[5] = {{GDNN_ARG_SRC, a, 0, 0}, {GDNN_ARG_WEIGHTS, b, 0, 0}, {GDNN_ARG_DST, 0, out, 0}};

@@ -9,6 +9,7 @@ int main(int count, char **arguments) {
     test_convolution();
     test_gradients();
     test_products();
+    test_quantised();
     test_elementwise();
     test_pooling();
     test_normalization();

@@ -61,6 +61,7 @@ void test_reorder(void);
 void test_convolution(void);
 void test_gradients(void);
 void test_products(void);
+void test_quantised(void);
 void test_elementwise(void);
 void test_pooling(void);
 void test_normalization(void);

@@ -42,6 +42,7 @@ enum gdnn_algorithm {
     GDNN_POW,         // alpha x^beta
     GDNN_MISH,
     GDNN_HARDSWISH,   // x min(max(x / 6 + 1 / 2, 0), 1)
+    GDNN_ROUND,       // half to even
     GDNN_ADD,
     GDNN_MULTIPLY,
     GDNN_MAXIMUM,
@@ -97,6 +98,12 @@ int gdnn_version(void);
 // Whether the processor computes products in bfloat16 natively.
 int gdnn_has_bf16(void);
 
+// Whether all of the library's kernels add products of bytes into 32 bits. Without AVX-512 VNNI they go through 16 bits,
+// in which the sum of two products saturates.
+int gdnn_has_byte_products(void);
+// Whether a quantised convolution or product adds its bias after the scale, so that the bias must be scaled before.
+int gdnn_scales_before_bias(void);
+
 // A layout with the given strides in elements; row-major where strides is NULL.
 gdnn_layout *gdnn_layout_strided(int type, int rank, const int64_t *dims, const int64_t *strides);
 // A layout that a primitive chooses.
@@ -128,11 +135,27 @@ typedef struct {
     const gdnn_layout *operand;
 } gdnn_post_op;
 
+// How a convolution or matrix product of bytes reads and writes integers. Its result is
+// (sum of (src - src_zero) (weights - weights_zero) + bias) scale, then the post-operations, plus dst_zero; a result of
+// bytes is rounded to the nearest number, even where two are as near, and held within the type. A bias is of floats.
+typedef struct {
+    // One for all channels (columns of a product), or one for each; copied.
+    const float *scales;
+    int scale_count;
+    int32_t src_zero;
+    int32_t weights_zero;
+    int32_t dst_zero;
+    // Whether src_zero is given with each execution, by gdnn_primitive_set_source_zero.
+    int src_zero_changes;
+} gdnn_quantization;
+
 typedef struct {
     const gdnn_post_op *post_ops;
     int post_op_count;
     // Whether products may be computed in bfloat16.
     int allow_bf16;
+    // NULL for numbers that are what they are.
+    const gdnn_quantization *quantization;
 } gdnn_attributes;
 
 // Geometry of convolution and pooling: one entry for each spatial dimension; dilations count from 1.
@@ -180,6 +203,8 @@ int gdnn_reorder(gdnn_primitive **result, const gdnn_layout *src, const gdnn_lay
 void gdnn_primitive_destroy(gdnn_primitive *primitive);
 // The layout that an argument must have; NULL where the primitive has no such argument. Owned by the caller.
 gdnn_layout *gdnn_primitive_layout(const gdnn_primitive *primitive, int argument);
+// The zero point of the source for later executions of a primitive that was made for a changing one.
+void gdnn_primitive_set_source_zero(gdnn_primitive *primitive, int32_t zero);
 size_t gdnn_scratchpad_bytes(const gdnn_primitive *primitive);
 // The name of the implementation; that of a convolution by reference code begins with "ref".
 const char *gdnn_primitive_name(const gdnn_primitive *primitive);

@@ -59,12 +59,16 @@ struct Planner {
         graph.results = Set(outputs.map(\.slot)).union(persistent.compactMap(\.update))
         graph.refresh()
         if options.optimizes {
-            try foldConstants()
+            try foldConstants(dequantizes: false)
             repeat {
-                if try FoldShapes.apply(to: &graph, inputs: isBody ? [] : inputs) { try foldConstants() }
+                if try FoldShapes.apply(to: &graph, inputs: isBody ? [] : inputs) {
+                    try foldConstants(dequantizes: false)
+                }
                 guard try inlineKnownBranches() else { break }
-                try foldConstants()
+                try foldConstants(dequantizes: false)
             } while true
+            try RecognizeQuantized.apply(to: &graph, options: options)
+            try foldConstants(dequantizes: true)
             for pass in Self.passes {
                 try pass.apply(to: &graph, options: options)
                 graph.refresh()
@@ -147,10 +151,13 @@ struct Planner {
     }
 
     /// Runs every node whose inputs are all constants, and keeps what it makes.
-    private mutating func foldConstants() throws {
+    ///
+    /// - Parameter dequantizes: whether quantised constants become numbers.
+    private mutating func foldConstants(dequantizes: Bool) throws {
         let context = KernelContext(arena: arena)
         for index in graph.nodes.indices {
             guard let node = graph.nodes[index],
+                dequantizes || node.op.type != "DequantizeLinear",
                 let definition = KernelRegistry.definition(node.op, opset: node.opset), definition.isPure,
                 node.attributes.all.allSatisfy({ if case .graph = $0.value { false } else { true } }),
                 node.inputs.allSatisfy({ $0 == nil || graph.constants[$0!] != nil })

@@ -36,15 +36,6 @@ final class WideKernel: Kernel {
         case "AveragePool", "LpPool":
             types = [.float64]
             other = try WideWindow.pool(node, isNorm: node.op.type == "LpPool")
-        case "MaxPool" where !node.wants(1):
-            types = [.uint8, .int8]
-            other = { context in
-                let type = try context.input(0).elementType
-                context.replaceInput(0, try context.cast(context.input(0), .float32))
-                try inner.run(context)
-                guard case .tensor(let y)? = context.output(at: 0) else { return }
-                context.set(0, try context.cast(y, type))
-            }
         case "GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool":
             types = [.float64]
             let kind: PoolingKernels.Kind =

@@ -34,6 +34,9 @@ package final class Primitive {
         gdnn_primitive_layout(handle, Int32(argument.rawValue)).map { MemoryDescriptor(handle: $0) }
     }
 
+    /// Sets the zero point of the source, for a primitive of bytes that was made for a changing one.
+    func setSourceZero(_ zero: Int32) { gdnn_primitive_set_source_zero(handle, zero) }
+
     /// Runs on the given pointers; scratch memory comes from the arena.
     func run(_ arena: Arena, _ arguments: (gdnn_argument, UnsafeMutableRawPointer)...) throws {
         try run(arena, arguments)
@@ -127,7 +130,8 @@ func withAttributes<R>(
     }
     return try list.withUnsafeBufferPointer { list in
         var attributes = gdnn_attributes(
-            post_ops: list.baseAddress, post_op_count: Int32(list.count), allow_bf16: allowBF16 ? 1 : 0)
+            post_ops: list.baseAddress, post_op_count: Int32(list.count), allow_bf16: allowBF16 ? 1 : 0,
+            quantization: nil)
         return try withExtendedLifetime(operand) { try body(&attributes) }
     }
 }

@@ -96,7 +96,7 @@ final class PoolKernel: Kernel {
     private let p: Float
     private let wantsIndices: Bool
     private let columnMajor: Bool
-    private var prepared: [(shape: [Int], layout: Layout, primitive: Primitive)] = []
+    private var prepared: [(type: ElementType, shape: [Int], layout: Layout, primitive: Primitive)] = []
 
     init(_ node: KernelNode, _ kind: PoolingKernels.Kind) throws {
         attributes = try WindowAttributes(node.attributes)
@@ -120,17 +120,18 @@ final class PoolKernel: Kernel {
         }
         let y = try context.output(0, x.elementType, shape, layout: .channelsLast)
         guard y.count > 0 else { return }
+        // oneDNN has no windows that reach beyond the padding, and no norms; its means of bytes are bytes.
+        let isByte = x.elementType == .uint8 || x.elementType == .int8
+        let overshoots = zip(window.fittedEnd, window.end).contains { $0 > $1 }
+        if kind == .maximum && isByte || kind != .norm && x.elementType == .float32,
+            kind == .maximum || !overshoots, window.dilations.allSatisfy({ $0 == 1 }),
+            let primitive = try primitive(x.elementType, x.shape, shape, window, .channelsLast)
+        {
+            try primitive.run(context.arena, (GDNN_ARG_SRC, x.pointer), (GDNN_ARG_DST, y.pointer))
+            return
+        }
         switch x.elementType {
-        case .float32:
-            // oneDNN has no windows that reach beyond the padding, and no norms.
-            let overshoots = zip(window.fittedEnd, window.end).contains { $0 > $1 }
-            if kind != .norm, kind == .maximum || !overshoots, window.dilations.allSatisfy({ $0 == 1 }),
-                let primitive = try primitive(x.shape, shape, window, .channelsLast)
-            {
-                try primitive.run(context.arena, (GDNN_ARG_SRC, x.pointer), (GDNN_ARG_DST, y.pointer))
-                return
-            }
-            try poolFloats(x, y, window)
+        case .float32: try poolFloats(x, y, window)
         case .float64 where kind == .maximum: poolMaximum(Double.self, -.infinity, x, y, window)
         case .int8 where kind == .maximum: poolMaximum(Int8.self, .min, x, y, window)
         case .uint8 where kind == .maximum: poolMaximum(UInt8.self, .min, x, y, window)
@@ -146,7 +147,7 @@ final class PoolKernel: Kernel {
         let overshoots = zip(window.fittedEnd, window.end).contains { $0 > $1 }
         let shape = [x.shape[0], x.shape[1]] + window.output
         guard kind == .maximum || !overshoots, window.dilations.allSatisfy({ $0 == 1 }), !shape.contains(0),
-            let primitive = try primitive(x.shape, shape, window, .blocked)
+            let primitive = try primitive(.float32, x.shape, shape, window, .blocked)
         else { return false }
         let y = try context.output(0, .float32, shape, layout: .blocked)
         try primitive.run(context.arena, (GDNN_ARG_SRC, x.pointer), (GDNN_ARG_DST, y.pointer))
@@ -154,12 +155,13 @@ final class PoolKernel: Kernel {
     }
 
     private func primitive(
-        _ source: [Int], _ target: [Int], _ window: WindowGeometry, _ layout: Layout
+        _ type: ElementType, _ source: [Int], _ target: [Int], _ window: WindowGeometry, _ layout: Layout
     ) throws -> Primitive? {
-        if let found = prepared.first(where: { $0.shape == source && $0.layout == layout }) { return found.primitive }
+        if let found = prepared.first(where: { $0.type == type && $0.shape == source && $0.layout == layout }) {
+            return found.primitive
+        }
         let (from, to) = (
-            try MemoryDescriptor.ordered(.float32, source, layout),
-            try MemoryDescriptor.ordered(.float32, target, layout)
+            try MemoryDescriptor.ordered(type, source, layout), try MemoryDescriptor.ordered(type, target, layout)
         )
         var native = window.native
         let algorithm =
@@ -170,7 +172,7 @@ final class PoolKernel: Kernel {
         }
         guard let made, !made.isReference else { return nil }
         if prepared.count >= 16 { prepared.removeFirst() }
-        prepared.append((source, layout, made))
+        prepared.append((type, source, layout, made))
         return made
     }
 
@@ -223,7 +225,11 @@ final class PoolKernel: Kernel {
                 out.update(repeating: lowest, count: channels)
                 walk.forEachTap(position) { point, _ in
                     let row = from + point * channels
-                    for c in 0..<channels where row[c] > out[c] { out[c] = row[c] }
+                    if MemoryLayout<T>.size == 1 {
+                        cintegers_raise(row, T.self == Int8.self ? 1 : 0, out, channels)
+                    } else {
+                        for c in 0..<channels where row[c] > out[c] { out[c] = row[c] }
+                    }
                 }
             }
         }

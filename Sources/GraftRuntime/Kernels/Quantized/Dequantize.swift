@@ -1,3 +1,4 @@
+import CNumerics
 import GraftCore
 import GraftIR
 
@@ -57,6 +58,11 @@ enum DequantizeKernels: KernelFamily {
                 let (from, to) = (source + run.start, target + run.start)
                 if grid.step == 0 {
                     let (factor, point) = (scale[run.scale], zero?[run.scale] ?? 0)
+                    if MemoryLayout<T>.size == 1 {
+                        cintegers_dequantize(
+                            from, T.self == Int8.self ? 1 : 0, Int32(point), factor, to, run.count)
+                        continue
+                    }
                     for place in 0..<run.count { to[place] = (from[place].number - point) * factor }
                 } else if let zero {
                     for place in 0..<run.count {

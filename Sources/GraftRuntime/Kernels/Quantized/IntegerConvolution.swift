@@ -2,21 +2,29 @@ import CNumerics
 import GraftCore
 import GraftIR
 
-/// ConvInteger and QLinearConv.
+/// ConvInteger and QLinearConv, also with a bias and a result of floating-point numbers.
 enum IntegerConvolutionKernels: KernelFamily {
     static var definitions: [KernelDefinition] {
         [
             KernelDefinition("ConvInteger") { try IntegerConvolutionKernel($0, isQuantized: false) },
             KernelDefinition("QLinearConv") { try IntegerConvolutionKernel($0, isQuantized: true) },
+            // Without a scale of the result the result is numbers; the bias may be numbers too; bytes may be bounded.
+            KernelDefinition("QLinearConv", domain: graftDomain) {
+                try IntegerConvolutionKernel($0, isQuantized: true)
+            },
         ]
     }
 }
 
-/// A convolution of bytes with 32-bit sums: rows of inputs under the window times columns of weights.
+/// A convolution of bytes with 32-bit sums: by oneDNN, or as rows of inputs under the window times columns of weights.
 final class IntegerConvolutionKernel: Kernel {
     private let isQuantized: Bool
     private let attributes: WindowAttributes
     private let group: Int
+    private let bounds: ByteBounds
+    /// Whether the bias may be numbers, and the result is numbers where it has no scale.
+    private let takesNumbers: Bool
+    private let native: ByteConvolution
     private var packed: Packed?
 
     /// Weights that do not change between runs.
@@ -37,13 +45,22 @@ final class IntegerConvolutionKernel: Kernel {
         self.isQuantized = isQuantized
         attributes = try WindowAttributes(node.attributes)
         group = node.attributes.int("group") ?? 1
+        bounds = ByteBounds(node)
+        takesNumbers = node.op.domain == graftDomain
+        native = ByteConvolution(
+            .init(weights: isQuantized ? 3 : 1, zeroSource: 2, zeroWeights: isQuantized ? 5 : 3))
+    }
+
+    private func shape(_ x: [Int], _ w: [Int]) throws -> ConvolutionShape {
+        try ConvolutionShape.forward(x, w, group: group, attributes)
     }
 
     func run(_ context: KernelContext) throws {
         let weightIndex = isQuantized ? 3 : 1
         let x = try context.channelsLast(0)
+        if try native.run(x, context, shape: self.shape, result: { try self.result(context, channels: $0) }) { return }
         let w = try context.plain(weightIndex)
-        let shape = try ConvolutionShape.forward(x.shape, w.shape, group: group, attributes)
+        let shape = try self.shape(x.shape, w.shape)
         let zeroX = try context.zeroPoint(2)
         let zerosW = try context.zeroPoints(isQuantized ? 5 : 3)
         let channels = w.shape[0]
@@ -51,49 +68,75 @@ final class IntegerConvolutionKernel: Kernel {
             throw KernelFailure("\(zerosW.count) zero points for \(channels) channels")
         }
         let weights = try weights(w, zerosW, version: context.version(weightIndex), context)
-        guard isQuantized else {
-            let y = try context.output(0, .int32, shape.target, layout: .channelsLast)
+        let result = try self.result(context, channels: channels)
+        let y = try context.output(0, result.type, shape.target, layout: .channelsLast)
+        switch result.type {
+        case .int32:
             let target = y.typed(Int32.self)
             try convolve(x, zeroX, weights, shape) { row, columns, sums in
                 let to = target + row * channels
                 for column in columns { to[column] = sums[column - columns.lowerBound] }
             }
-            return
-        }
-        switch context.has(7) ? try context.input(7).elementType : x.elementType {
-        case .uint8: try requantize(UInt8.self, .uint8, x, zeroX, weights, shape, context)
-        case .int8: try requantize(Int8.self, .int8, x, zeroX, weights, shape, context)
-        case let type: throw KernelFailure("a result of type \(type.name)")
+        case .float32:
+            let target = y.floats
+            try convolve(x, zeroX, weights, shape) { row, columns, sums in
+                let to = target + row * channels
+                for column in columns {
+                    let bias = result.bias.isEmpty ? 0 : result.bias[column]
+                    to[column] = (Float(sums[column - columns.lowerBound]) + bias) * result.scales[column]
+                }
+            }
+        default: try requantize(result, x, zeroX, weights, shape, y)
         }
     }
 
-    private func requantize<T: QuantizedByte>(
-        _ byte: T.Type, _ type: ElementType, _ x: RuntimeTensor, _ zeroX: Int32, _ weights: Weights,
-        _ shape: ConvolutionShape, _ context: KernelContext
-    ) throws {
-        let channels = shape.target[1]
+    /// What the sums become.
+    private func result(_ context: KernelContext, channels: Int) throws -> SumsResult {
+        guard isQuantized else { return SumsResult(type: .int32) }
         let given = try context.numbers(4)
         guard given.count == 1 || given.count == channels else {
             throw KernelFailure("\(given.count) scales for \(channels) channels")
         }
-        let (scaleX, scaleY) = (try context.scale(1), try context.scale(6))
-        let scales = (0..<channels).map { scaleX * given[given.count == 1 ? 0 : $0] / scaleY }
-        var bias = [Int32](repeating: 0, count: channels)
+        let scaleX = try context.scale(1)
+        let products = (0..<channels).map { scaleX * given[given.count == 1 ? 0 : $0] }
+        var result = SumsResult(type: .float32, scales: products)
         if context.has(8) {
-            let b = try context.plain(8, .int32)
-            guard b.count == channels else { throw KernelFailure("\(b.count) biases for \(channels) channels") }
-            for index in 0..<channels { bias[index] = b.typed(Int32.self)[index] }
+            if !takesNumbers { _ = try context.plain(8, .int32) }
+            result.bias = try context.sumBias(8, unit: products)
+            guard result.bias.count == channels else {
+                throw KernelFailure("\(result.bias.count) biases for \(channels) channels")
+            }
         }
-        let y = try context.output(0, type, shape.target, layout: .channelsLast)
-        let (target, rounded) = (y.typed(UInt8.self), Requantizer(zeroPoint: try context.zeroPoint(7), T.self))
-        try scales.withUnsafeBufferPointer { scales in
+        if context.has(6) || !takesNumbers {
+            let scaleY = try context.scale(6)
+            result.scales = products.map { $0 / scaleY }
+            result.type = try context.has(7) ? context.input(7).elementType : context.input(0).elementType
+            result.zeroPoint = try context.zeroPoint(7)
+            result.bounds = try SumsResult.bounds(result.type, bounds)
+        }
+        return result
+    }
+
+    private func requantize(
+        _ result: SumsResult, _ x: RuntimeTensor, _ zeroX: Int32, _ weights: Weights, _ shape: ConvolutionShape,
+        _ y: RuntimeTensor
+    ) throws {
+        let channels = shape.target[1]
+        let target = y.typed(UInt8.self)
+        let rounded = Requantizer(
+            zeroPoint: result.zeroPoint, lowest: result.bounds.lowerBound, highest: result.bounds.upperBound)
+        let bias =
+            result.bias.isEmpty
+            ? [Int32](repeating: 0, count: channels)
+            : result.bias.map { Int32(max(-0x1p31, min(0x1.fffffep30, $0.rounded(.toNearestOrEven)))) }
+        try result.scales.withUnsafeBufferPointer { scales in
             try bias.withUnsafeBufferPointer { bias in
-                let (scales, bias) = (scales, bias)
+                guard let scales = scales.baseAddress, let bias = bias.baseAddress else { return }
                 try convolve(x, zeroX, weights, shape) { row, columns, sums in
                     let first = columns.lowerBound
                     cintegers_requantize(
-                        sums, bias.baseAddress! + first, scales.baseAddress! + first, rounded.low, rounded.high,
-                        rounded.zeroPoint, target + row * channels + first, columns.count)
+                        sums, bias + first, scales + first, rounded.low, rounded.high, rounded.zeroPoint,
+                        target + row * channels + first, columns.count)
                 }
             }
         }

@@ -10,24 +10,30 @@ enum IntegerMatMulKernels: KernelFamily {
             KernelDefinition("MatMulInteger") { IntegerMatMulKernel($0, .integers) },
             KernelDefinition("QLinearMatMul") { IntegerMatMulKernel($0, .quantized) },
             KernelDefinition("QGemm", domain: "com.microsoft") { IntegerMatMulKernel($0, .gemm) },
-            KernelDefinition("DynamicQuantizeMatMul", domain: "com.microsoft", widens: true) {
+            // Also of stacks of matrices, with a bias of numbers for the columns; bytes may be bounded.
+            KernelDefinition("QGemm", domain: graftDomain, fuses: true) { IntegerMatMulKernel($0, .gemm) },
+            KernelDefinition("DynamicQuantizeMatMul", domain: "com.microsoft", fuses: true, widens: true) {
                 IntegerMatMulKernel($0, .dynamic)
             },
-            KernelDefinition("MatMulIntegerToFloat", domain: "com.microsoft", widens: true) {
+            KernelDefinition("MatMulIntegerToFloat", domain: "com.microsoft", fuses: true, widens: true) {
                 IntegerMatMulKernel($0, .floats)
             },
         ]
     }
 }
 
-/// A product of two stacks of matrices of bytes, with 32-bit sums.
+/// A product of two stacks of matrices of bytes, with 32-bit sums: by oneDNN, or rows times packed columns.
 final class IntegerMatMulKernel: Kernel {
     enum Form { case integers, quantized, gemm, dynamic, floats }
 
     private let form: Form
+    private let takesStacks: Bool
     private let transA: Bool
     private let transB: Bool
     private let alpha: Float
+    private let bounds: ByteBounds
+    private let postOperations: [PostOperation]
+    private let native: ByteProduct
     private var packed: Packed?
 
     /// Right sides that do not change between runs.
@@ -39,9 +45,13 @@ final class IntegerMatMulKernel: Kernel {
 
     init(_ node: KernelNode, _ form: Form) {
         self.form = form
+        takesStacks = node.op.domain == graftDomain
         transA = form == .gemm && node.attributes.int("transA") ?? 0 != 0
         transB = form == .gemm && node.attributes.int("transB") ?? 0 != 0
         alpha = form == .gemm ? node.attributes.float("alpha") ?? 1 : 1
+        bounds = ByteBounds(node)
+        postOperations = node.postOperations
+        native = ByteProduct(node.postOperations)
     }
 
     func run(_ context: KernelContext) throws {
@@ -58,9 +68,21 @@ final class IntegerMatMulKernel: Kernel {
 
     private func runIntegers(_ context: KernelContext) throws {
         let problem = try problem(context.plain(0), context.plain(1))
+        let zerosA = try context.zeroPoints(2)
+        if zerosA.count == 1,
+            try native.run(
+                problem, right: 1, changing: [2], context, zeroLeft: zerosA[0],
+                request: {
+                    ByteProductRequest(
+                        problem: problem, right: 1, zeroLeft: nil, zerosRight: try context.zeroPoints(3),
+                        result: SumsResult(type: .int32))
+                })
+        {
+            return
+        }
         let y = try context.output(0, .int32, problem.result)
         let target = y.typed(Int32.self)
-        try multiply(problem, context, b: 1, context.zeroPoints(2), context.zeroPoints(3)) { row, columns, sums in
+        try multiply(problem, context, b: 1, zerosA, context.zeroPoints(3)) { row, columns, sums in
             let to = target + row * problem.n
             for column in columns { to[column] = sums[column - columns.lowerBound] }
         }
@@ -74,6 +96,12 @@ final class IntegerMatMulKernel: Kernel {
             return
         }
         let problem = try problem(context.plain(0), context.plain(3))
+        let isNative = try native.run(problem, right: 3, changing: [], context) {
+            let (scalesA, scalesB) = (try context.numbers(1), try context.numbers(4))
+            return try quantizedRequest(
+                problem, context, scaleInput: 6, zeroPointInput: 7, scalesA: scalesA, scalesB: scalesB, bias: [])
+        }
+        if isNative { return }
         let scaleY = try context.scale(6)
         let scalesA = try problem.rowValues(context.numbers(1))
         let scalesB = try problem.columnValues(context.numbers(4))
@@ -83,12 +111,40 @@ final class IntegerMatMulKernel: Kernel {
         ) { row, column in scalesA(row) * scalesB(row, column) / scaleY }
     }
 
+    /// The request for a product of inputs 0 and 3 with zero points 2 and 5; nil where oneDNN has no such form.
+    private func quantizedRequest(
+        _ problem: IntegerProblem, _ context: KernelContext, scaleInput: Int, zeroPointInput: Int, scalesA: [Float],
+        scalesB: [Float], bias: [Float]
+    ) throws -> ByteProductRequest? {
+        let zerosA = try context.zeroPoints(2)
+        guard zerosA.count == 1, scalesA.count == 1, scalesB.count == 1 || scalesB.count == problem.n else {
+            return nil
+        }
+        var result = SumsResult(type: .float32, scales: scalesB.map { alpha * scalesA[0] * $0 }, bias: bias)
+        if context.has(scaleInput) {
+            let scaleY = try context.scale(scaleInput)
+            result.scales = result.scales.map { $0 / scaleY }
+            result.zeroPoint = try context.zeroPoint(zeroPointInput)
+            result.type = context.has(zeroPointInput) ? try context.input(zeroPointInput).elementType : .uint8
+            result.bounds = try SumsResult.bounds(result.type, bounds)
+        }
+        return ByteProductRequest(
+            problem: problem, right: 3, zeroLeft: zerosA[0], zerosRight: try context.zeroPoints(5), result: result)
+    }
+
     private func runGemm(_ context: KernelContext) throws {
         let problem = try problem(context.plain(0), context.plain(3))
-        guard problem.stack.isEmpty else { throw KernelFailure("matrices are needed") }
+        guard takesStacks || problem.stack.isEmpty else { throw KernelFailure("matrices are needed") }
         let scaleA = try context.scale(1)
+        let isNative = try native.run(problem, right: 3, changing: [], context) {
+            let scalesB = try context.numbers(4)
+            guard let bias = try columnBias(problem, context, 6, scaleA: scaleA, scalesB) else { return nil }
+            return try quantizedRequest(
+                problem, context, scaleInput: 7, zeroPointInput: 8, scalesA: [scaleA], scalesB: scalesB, bias: bias)
+        }
+        if isNative { return }
         let scalesB = try problem.columnValues(context.numbers(4))
-        let bias = try bias(problem, context, 6)
+        let bias = try bias(problem, context, 6, scaleA: scaleA)
         let alpha = alpha
         if context.has(7) {
             let scaleY = try context.scale(7)
@@ -105,6 +161,19 @@ final class IntegerMatMulKernel: Kernel {
                 target[row * problem.n + column] = Float(sum) * (alpha * scaleA * scalesB(row, column))
             }
         }
+        try applyPostOperations(postOperations, context)
+    }
+
+    /// The bias of the columns in the unit of the sums, empty where there is none; nil where rows have different ones.
+    private func columnBias(
+        _ problem: IntegerProblem, _ context: KernelContext, _ index: Int, scaleA: Float, _ scalesB: [Float]
+    ) throws -> [Float]? {
+        guard context.has(index) else { return [] }
+        let (c, n) = (try context.plain(index), problem.n)
+        guard c.count == n, c.rank > 0, c.shape[c.rank - 1] == n, scalesB.count == 1 || scalesB.count == n else {
+            return nil
+        }
+        return try context.sumBias(index, unit: scalesB.map { alpha * scaleA * $0 })
     }
 
     private func runDynamic(_ context: KernelContext) throws {
@@ -113,24 +182,40 @@ final class IntegerMatMulKernel: Kernel {
         context.replaceInput(0, try QuantizeKernels.quantized(context, x, scale: scale, zeroPoint: zeroPoint))
         let problem = try problem(context.plain(0), context.plain(1))
         try floats(
-            problem, context, [scale], [zeroPoint], context.numbers(2), context.zeroPoints(3), bias: 4)
+            problem, context, [scale], [zeroPoint], scaleInput: nil, zeroInput: nil, scalesB: 2, zerosB: 3, bias: 4)
     }
 
     private func runFloats(_ context: KernelContext) throws {
         let problem = try problem(context.plain(0), context.plain(1))
         try floats(
-            problem, context, context.numbers(2), context.zeroPoints(4), context.numbers(3), context.zeroPoints(5),
-            bias: 6)
+            problem, context, context.numbers(2), context.zeroPoints(4), scaleInput: 2, zeroInput: 4, scalesB: 3,
+            zerosB: 5, bias: 6)
     }
 
     private func floats(
         _ problem: IntegerProblem, _ context: KernelContext, _ scalesA: [Float], _ zerosA: [Int32],
-        _ scalesB: [Float], _ zerosB: [Int32], bias index: Int
+        scaleInput: Int?, zeroInput: Int?, scalesB scaleIndex: Int, zerosB zeroIndex: Int, bias index: Int
     ) throws {
         let addend = context.has(index) ? try context.plain(index, .float32) : nil
         if let addend, addend.count != problem.n {
             throw KernelFailure("a bias of shape \(addend.shape) for \(problem.n) columns")
         }
+        let changing = Set([scaleInput, zeroInput].compactMap { $0 })
+        if scalesA.count == 1, zerosA.count == 1,
+            try native.run(
+                problem, right: 1, changing: changing, context, factor: scalesA[0], zeroLeft: zerosA[0],
+                request: {
+                    let scalesB = try context.numbers(scaleIndex)
+                    guard scalesB.count == 1 || scalesB.count == problem.n else { return nil }
+                    return ByteProductRequest(
+                        problem: problem, right: 1, zeroLeft: nil, zerosRight: try context.zeroPoints(zeroIndex),
+                        result: SumsResult(type: .float32, scales: scalesB), takesFactor: true,
+                        addend: try context.has(index) ? context.numbers(index) : [])
+                })
+        {
+            return
+        }
+        let (scalesB, zerosB) = (try context.numbers(scaleIndex), try context.zeroPoints(zeroIndex))
         let y = try context.output(0, .float32, problem.result)
         let target = y.floats
         let (rowScale, columnScale) = (try problem.rowValues(scalesA), try problem.columnValues(scalesB))
@@ -141,12 +226,23 @@ final class IntegerMatMulKernel: Kernel {
                 to[column] = value + (addend?.floats[column] ?? 0)
             }
         }
+        try applyPostOperations(postOperations, context)
     }
 
     private func bias(
-        _ problem: IntegerProblem, _ context: KernelContext, _ index: Int
+        _ problem: IntegerProblem, _ context: KernelContext, _ index: Int, scaleA: Float
     ) throws -> ((Int, Int) -> Int32)? {
         guard context.has(index) else { return nil }
+        if takesStacks, try context.plain(index).elementType == .float32 {
+            let scalesB = try context.numbers(4)
+            let sums = try context.sumBias(index, unit: scalesB.map { alpha * scaleA * $0 }).map {
+                Int32(max(-0x1p31, min(0x1.fffffep30, $0.rounded(.toNearestOrEven))))
+            }
+            guard sums.count == problem.n || sums.count == 1 else {
+                throw KernelFailure("a bias of \(sums.count) numbers for \(problem.n) columns")
+            }
+            return { _, column in sums[sums.count == 1 ? 0 : column] }
+        }
         let c = try context.plain(index, .int32)
         guard try Broadcast.shape([c.shape, problem.result]) == problem.result else {
             throw KernelFailure("C of shape \(c.shape) does not fit \(problem.result)")
@@ -163,9 +259,13 @@ final class IntegerMatMulKernel: Kernel {
     ) throws {
         let zero = try context.zeroPoint(zeroPointY)
         let type = context.has(zeroPointY) ? try context.input(zeroPointY).elementType : .uint8
+        let bounds = try SumsResult.bounds(type, bounds)
         func run<T: QuantizedByte>(_ byte: T.Type) throws {
             let y = try context.output(0, type, problem.result)
-            let (target, rounded) = (y.typed(T.self), Requantizer(zeroPoint: zero, T.self))
+            let (target, rounded) = (
+                y.typed(T.self),
+                Requantizer(zeroPoint: zero, lowest: bounds.lowerBound, highest: bounds.upperBound)
+            )
             try multiply(problem, context, b: b, zerosA, zerosB) { row, columns, sums in
                 let to = target + row * problem.n
                 for column in columns {
@@ -244,72 +344,5 @@ final class IntegerMatMulKernel: Kernel {
         }
         if let version { packed = Packed(version: version, zeroPoints: zeros, columns: made) }
         return made
-    }
-}
-
-/// The shapes of a product of two stacks of matrices.
-struct IntegerProblem {
-    let m: Int
-    let k: Int
-    let n: Int
-    let stack: [Int]
-    let result: [Int]
-    let transA: Bool
-    let transB: Bool
-    /// Which matrices of either side meet, for each matrix of the result.
-    let places: [(a: Int, b: Int)]
-    /// The number of matrices on the right.
-    let rightCount: Int
-
-    init(_ x: RuntimeTensor, _ w: RuntimeTensor, transA: Bool, transB: Bool) throws {
-        var (a, b) = (x.shape, w.shape)
-        let failure = KernelFailure("shapes \(a) and \(b) cannot be multiplied")
-        guard !a.isEmpty, !b.isEmpty, !(transA || transB) || (a.count == 2 && b.count == 2) else { throw failure }
-        if a.count == 1 { a = [1] + a }
-        if b.count == 1 { b += [1] }
-        (m, k) = transA ? (a[1], a[0]) : (a[a.count - 2], a[a.count - 1])
-        let depth = transB ? b[1] : b[b.count - 2]
-        n = transB ? b[0] : b[b.count - 1]
-        guard k == depth else { throw failure }
-        (self.transA, self.transB) = (transA, transB)
-        let (left, right) = (Array(a.dropLast(2)), Array(b.dropLast(2)))
-        rightCount = right.reduce(1, *)
-        let stack = try Broadcast.shape([left, right])
-        self.stack = stack
-        result = stack + (x.rank == 1 ? [] : [m]) + (w.rank == 1 ? [] : [n])
-        let walk = Broadcast(
-            [
-                RuntimeTensor(.uint8, left, buffer: x.buffer), RuntimeTensor(.uint8, right, buffer: w.buffer),
-            ], shape: stack, layout: .rowMajor)
-        places = (0..<walk.count).map { position in
-            let offsets = walk.offsets(of: position)
-            return (offsets[0], offsets[1])
-        }
-    }
-
-    /// Values that belong to the rows of the result: one for all, one for each row of a matrix, or one for each row.
-    func rowValues<T>(_ values: [T]) throws -> (Int) -> T {
-        let m = m
-        switch values.count {
-        case 1:
-            let value = values[0]
-            return { _ in value }
-        case m: return { values[$0 % m] }
-        case m * places.count: return { values[$0] }
-        default: throw KernelFailure("\(values.count) scales or zero points for \(m) rows")
-        }
-    }
-
-    /// Values that belong to the columns of the result, by row and column.
-    func columnValues<T>(_ values: [T]) throws -> (Int, Int) -> T {
-        let (m, n, places) = (m, n, places)
-        switch values.count {
-        case 1:
-            let value = values[0]
-            return { _, _ in value }
-        case n: return { values[$1] }
-        case n * rightCount: return { values[places[$0 / m].b * n + $1] }
-        default: throw KernelFailure("\(values.count) scales or zero points for \(n) columns")
-        }
     }
 }

@@ -1,3 +1,4 @@
+import CNumerics
 import GraftCore
 import GraftIR
 
@@ -153,6 +154,12 @@ enum QuantizeKernels: KernelFamily {
                 if grid.step == 0 {
                     let scale = scales[run.scale]
                     let rounded = Requantizer(zeroPoint: points[run.scale], lowest: low, highest: high)
+                    if MemoryLayout<T>.size == 1 {
+                        cintegers_quantize(
+                            from, scale, rounded.low, rounded.high, rounded.zeroPoint,
+                            UnsafeMutableRawPointer(to).assumingMemoryBound(to: UInt8.self), run.count)
+                        continue
+                    }
                     for place in 0..<run.count { to[place] = T(truncatingIfNeeded: rounded(from[place] / scale)) }
                 } else {
                     for place in 0..<run.count {
@@ -177,11 +184,8 @@ enum QuantizeKernels: KernelFamily {
             Parallel.forEachRange(parts) { range in
                 for part in range {
                     var (low, high): (Float, Float) = (0, 0)
-                    for index in (count * part / parts)..<(count * (part + 1) / parts) {
-                        let value = source[index]
-                        low = value < low ? value : low
-                        high = value > high ? value : high
-                    }
+                    let start = count * part / parts
+                    cintegers_extremes(source + start, count * (part + 1) / parts - start, &low, &high)
                     extremes[part] = (low, high)
                 }
             }
@@ -201,7 +205,9 @@ enum QuantizeKernels: KernelFamily {
         let (source, target) = (x.floats, y.typed(UInt8.self))
         let rounded = Requantizer(zeroPoint: zeroPoint, UInt8.self)
         Parallel.forEachRange(x.count, grain: 16384) { range in
-            for index in range { target[index] = UInt8(truncatingIfNeeded: rounded(source[index] / scale)) }
+            cintegers_quantize(
+                source + range.lowerBound, scale, rounded.low, rounded.high, zeroPoint, target + range.lowerBound,
+                range.count)
         }
         return y
     }

@@ -1,3 +1,4 @@
+import CNumerics
 import GraftCore
 import GraftIR
 
@@ -33,31 +34,31 @@ extension KernelContext {
 
     /// The numbers that a tensor of bytes stands for.
     func dequantized(_ x: RuntimeTensor, _ scale: ByteScale) throws -> RuntimeTensor {
+        guard x.elementType == .uint8 || x.elementType == .int8 else {
+            throw KernelFailure("elements of type \(x.elementType.name)")
+        }
         let y = try temporary(.float32, x.shape, layout: x.layout)
-        let (source, target) = (x.typed(UInt8.self), y.floats)
-        try scale.numbers(x.elementType).withUnsafeBufferPointer { numbers in
-            let numbers = numbers
-            Parallel.forEachRange(x.count, grain: 16384) { range in
-                for index in range { target[index] = numbers[Int(source[index])] }
-            }
+        let (source, target, isSigned) = (x.pointer, y.floats, Int32(x.elementType == .int8 ? 1 : 0))
+        Parallel.forEachRange(x.count, grain: 16384) { range in
+            cintegers_dequantize(
+                source + range.lowerBound, isSigned, scale.zeroPoint, scale.scale, target + range.lowerBound,
+                range.count)
         }
         return y
     }
 
     /// The bytes nearest to the numbers of a tensor.
     func quantized(_ x: RuntimeTensor, _ scale: ByteScale, _ type: ElementType) throws -> RuntimeTensor {
-        let y = try temporary(type, x.shape, layout: x.layout)
-        let (source, by) = (x.floats, scale.scale)
-        func run<T: QuantizedByte>(_ byte: T.Type) {
-            let (target, rounded) = (y.typed(T.self), Requantizer(zeroPoint: scale.zeroPoint, T.self))
-            Parallel.forEachRange(x.count, grain: 16384) { range in
-                for index in range { target[index] = T(truncatingIfNeeded: rounded(source[index] / by)) }
-            }
+        guard type == .uint8 || type == .int8, let (low, high) = QuantizeKernels.range(type) else {
+            throw KernelFailure("a result of type \(type.name)")
         }
-        switch type {
-        case .uint8: run(UInt8.self)
-        case .int8: run(Int8.self)
-        default: throw KernelFailure("a result of type \(type.name)")
+        let y = try temporary(type, x.shape, layout: x.layout)
+        let (source, target) = (x.floats, y.typed(UInt8.self))
+        let rounded = Requantizer(zeroPoint: scale.zeroPoint, lowest: low, highest: high)
+        Parallel.forEachRange(x.count, grain: 16384) { range in
+            cintegers_quantize(
+                source + range.lowerBound, scale.scale, rounded.low, rounded.high, scale.zeroPoint,
+                target + range.lowerBound, range.count)
         }
         return y
     }
@@ -68,13 +69,20 @@ extension KernelContext {
     ) throws -> RuntimeTensor {
         let codes = try from.numbers(x.elementType).map { try to.code(function($0), type) }
         let y = try temporary(type, x.shape, layout: x.layout)
-        let (source, target) = (x.typed(UInt8.self), y.typed(UInt8.self))
         codes.withUnsafeBufferPointer { codes in
-            let codes = codes
-            Parallel.forEachRange(x.count, grain: 32768) { range in
-                for index in range { target[index] = codes[Int(source[index])] }
-            }
+            if let codes = codes.baseAddress { ByteLookup.run(x, codes, y) }
         }
         return y
+    }
+}
+
+/// Bytes that are replaced by those of a table.
+enum ByteLookup {
+    /// Writes the entry of each byte of `x` to `y`.
+    static func run(_ x: RuntimeTensor, _ table: UnsafePointer<UInt8>, _ y: RuntimeTensor) {
+        let (source, target) = (x.typed(UInt8.self), y.typed(UInt8.self))
+        Parallel.forEachRange(x.count, grain: 32768) { range in
+            cintegers_look_up(source + range.lowerBound, table, target + range.lowerBound, range.count)
+        }
     }
 }

@@ -1,3 +1,4 @@
+import CNumerics
 import GraftCore
 import GraftIR
 
@@ -11,6 +12,15 @@ enum QuantizedElementwiseKernels: KernelFamily {
 
     static var definitions: [KernelDefinition] {
         [
+            // What each byte becomes: the input, and 256 bytes by the bits of the input's.
+            .function("ByteTable", domain: graftDomain) { context in
+                let (x, table) = (try context.input(0), try context.plain(1))
+                guard table.count == 256, table.elementType.byteWidth == 1, x.elementType.byteWidth == 1 else {
+                    throw KernelFailure("a table of \(table.count) \(table.elementType.name)")
+                }
+                let y = try context.output(0, table.elementType, x.shape, layout: x.layout)
+                ByteLookup.run(x, table.typed(UInt8.self), y)
+            },
             .function("QLinearAdd", domain: domain) { try binary($0, isProduct: false) },
             .function("QLinearMul", domain: domain) { try binary($0, isProduct: true) },
             .function("QLinearSigmoid", domain: domain) { try unary($0) { 1 / (1 + expf(-$0)) } },
@@ -61,17 +71,31 @@ enum QuantizedElementwiseKernels: KernelFamily {
         )
         let (tensors, walk) = try context.broadcast([0, 3])
         let y = try context.output(0, type, walk.shape, layout: walk.layout)
+        let rounded = Requantizer(zeroPoint: result.zeroPoint, T.self)
+        let (scaleA, scaleB) =
+            isProduct
+            ? (left.scale * right.scale / result.scale, 1) : (left.scale / result.scale, right.scale / result.scale)
+        let (stepA, stepB) = (walk.innerStride(0), walk.innerStride(1))
+        if stepA <= 1, stepB <= 1, stepA + stepB > 0 {
+            let (a, b) = (tensors[0].pointer, tensors[1].pointer)
+            let target = y.typed(UInt8.self)
+            let run = isProduct ? cintegers_scale : cintegers_add
+            walk.forEachRun { position, offsetA, offsetB, count in
+                run(
+                    cintegers_operand(bytes: a + offsetA, step: stepA, zero: left.zeroPoint, scale: scaleA),
+                    cintegers_operand(bytes: b + offsetB, step: stepB, zero: right.zeroPoint, scale: scaleB),
+                    T.isSigned ? 1 : 0, rounded.low, rounded.high, result.zeroPoint, target + position, count)
+            }
+            return
+        }
         let (a, b) = (UnsafePointer(tensors[0].typed(T.self)), UnsafePointer(tensors[1].typed(T.self)))
         let target = y.typed(T.self)
-        let rounded = Requantizer(zeroPoint: result.zeroPoint, T.self)
         let (zeroA, zeroB) = (left.zeroPoint, right.zeroPoint)
         if isProduct {
-            let scale = left.scale * right.scale / result.scale
             combine(walk, a, b, target) {
-                T(truncatingIfNeeded: rounded(Float((Int32($0) &- zeroA) &* (Int32($1) &- zeroB)) * scale))
+                T(truncatingIfNeeded: rounded(Float((Int32($0) &- zeroA) &* (Int32($1) &- zeroB)) * scaleA))
             }
         } else {
-            let (scaleA, scaleB) = (left.scale / result.scale, right.scale / result.scale)
             combine(walk, a, b, target) {
                 T(
                     truncatingIfNeeded: rounded(

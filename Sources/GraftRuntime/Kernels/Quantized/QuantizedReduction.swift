@@ -1,3 +1,4 @@
+import CNumerics
 import GraftCore
 import GraftIR
 
@@ -31,6 +32,7 @@ enum QuantizedReductionKernels: KernelFamily {
                     return (node.attributes.int("axis") ?? (isFlattened ? 1 : -1), isFlattened)
                 },
                 run: { settings, context in
+                    if try softmaxOfRows(context, axis: settings.axis, settings.isFlattened) { return }
                     try through(floats: context) { try softmax($0, axis: settings.axis, settings.isFlattened) }
                 }),
         ]
@@ -58,6 +60,36 @@ enum QuantizedReductionKernels: KernelFamily {
             result = result.viewed([y.shape[0]] + y.shape[2...] + [y.shape[1]])
         }
         context.set(0, result)
+    }
+
+    /// The softmax along axes that lie together; false for others.
+    ///
+    /// Bytes of a row differ by at most 255 steps, so that a table holds all their exponentials.
+    private static func softmaxOfRows(_ context: KernelContext, axis: Int, _ isFlattened: Bool) throws -> Bool {
+        let x = try context.plain(0)
+        let chosen = try normalizedAxis(axis, rank: x.rank)
+        guard x.rank > 0, x.elementType == .uint8 || x.elementType == .int8 else { return false }
+        let (outer, length, inner) = x.around(chosen)
+        guard isFlattened || inner == 1, let (low, high) = QuantizeKernels.range(x.elementType) else { return false }
+        let (from, to) = (try context.byteScale(1, 2), try context.byteScale(3, 4))
+        guard from.scale > 0, from.scale.isFinite, to.scale > 0 else { return false }
+        let exponentials = (0..<256).map { expf(-Float($0) * from.scale) }
+        let rounded = Requantizer(zeroPoint: to.zeroPoint, lowest: low, highest: high)
+        let (rows, size) = (outer, length * inner)
+        let y = try context.output(0, x.elementType, x.shape)
+        let (source, target) = (x.pointer, y.typed(UInt8.self))
+        let isSigned: Int32 = x.elementType == .int8 ? 1 : 0
+        exponentials.withUnsafeBufferPointer { exponentials in
+            let table = exponentials.baseAddress
+            Parallel.forEachRange(rows, grain: max(1, 8192 / max(1, size))) { range in
+                for row in range {
+                    cintegers_softmax(
+                        source + row * size, isSigned, table, 1 / to.scale, rounded.low, rounded.high, to.zeroPoint,
+                        target + row * size, size)
+                }
+            }
+        }
+        return true
     }
 
     private static func softmax(_ context: KernelContext, axis: Int, _ isFlattened: Bool) throws {
