@@ -7,6 +7,7 @@ import pathlib
 import sys
 import warnings
 
+import numpy
 import torch
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "Tests/Peers"))
@@ -86,5 +87,10 @@ def export(name, folder):
 if __name__ == "__main__":
     folder = pathlib.Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    for name in sys.argv[2:] or MODELS:
+    # Names of models, and sizes of batches to make inputs for.
+    batches = [int(argument) for argument in sys.argv[2:] if argument.isdigit()]
+    for name in [argument for argument in sys.argv[2:] if not argument.isdigit()] or MODELS:
         print(export(name, folder))
+        shape = (128,) if name == "bert_base" else (3, 224, 224)
+        for batch in batches:
+            numpy.savez(folder / f"{name}_{batch}.npz", input=sample(shape, batch).numpy())

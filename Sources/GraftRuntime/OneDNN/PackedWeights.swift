@@ -20,7 +20,7 @@ final class LayoutConverter {
 /// Weights in the layout that a primitive wants.
 ///
 /// Constant weights are held in one form only: where the file has them until the first run, packed afterwards. Forms
-/// from which the weights cannot be had back (Winograd's, rounded ones) are kept beside the weights, whose pages of the
+/// from which the weights cannot be had back (rounded ones) are kept beside the weights, whose pages of the
 /// file are let go. Weights that change are packed again whenever their version changes.
 final class PackedWeights {
     private typealias Packed = (layout: MemoryDescriptor, buffer: Buffer, version: Int)

@@ -32,7 +32,7 @@ struct WinogradConvolution {
         tiles = shape.source[0] * rows * columns
         // The tiles at the edges are computed whole, and few tiles make the products of narrow matrices.
         let useful = Double(shape.source[0] * window.output[0] * window.output[1]) / Double(tiles * tile * tile)
-        guard useful > 0.5, tiles >= 4 else { return nil }
+        guard useful > 0.5, tiles >= 8 else { return nil }
         geometry = cwinograd_geometry(
             height: window.input[0], width: window.input[1], top: window.begin[0], left: window.begin[1],
             output_height: window.output[0], output_width: window.output[1], rows: rows, columns: columns,
