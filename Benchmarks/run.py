@@ -79,9 +79,10 @@ def main():
          *map(str, options.batches)], check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     names = [pathlib.Path(line).stem for line in made.stdout.split()]
 
-    print(f"{options.threads} threads; times in ms for a run of the batch, medians; ratios: the peer's over Graft's\n")
-    print(f"{'model':<22}{'batch':>5}{'Graft':>8}{'ORT':>8}{'ratio':>6}{'PyTorch':>9}{'ratio':>6}"
-          f"{'MB':>6}{'ORT':>6}{'start':>7}{'ORT':>6}")
+    print(f"{options.threads} threads; times in ms for a run of the batch, medians; ratios: the peer's over Graft's;\n"
+          "bf16: float32 over bfloat16\n")
+    print(f"{'model':<16}{'batch':>5}{'Graft':>8}{'ORT':>8}{'ratio':>6}{'PyTorch':>8}{'ratio':>6}{'bf16':>6}"
+          f"{'MB':>5}{'ORT':>5}{'start':>6}{'ORT':>5}")
     rows = []
     for name in names:
         for batch in options.batches:
@@ -93,9 +94,13 @@ def main():
                 if not options.no_pytorch:
                     columns["pytorch"].append(
                         peer("pytorch", name, str(folder), batch, options.seconds, options.threads))
+            narrow = min(
+                graft(options.graft, name, folder, batch, options.seconds, options.threads, "bf16")["median"]
+                for _ in range(options.rounds))
             first = [graft(options.graft, name, folder, batch, 0, options.threads)["first"] for _ in range(2)]
             first_peer = [peer("onnxruntime", name, str(folder), batch, 0, options.threads)["first"] for _ in range(2)]
-            row = {"model": name, "batch": batch, "first": min(first), "onnxruntime first": min(first_peer)}
+            row = {"model": name, "batch": batch, "first": min(first), "onnxruntime first": min(first_peer),
+                   "bf16": narrow}
             for key, results in columns.items():
                 if results:
                     row[key] = least(results, "median")
@@ -103,10 +108,11 @@ def main():
                     row[f"{key} processor"] = least(results, "processor")
             rows.append(row)
             torch_time = row.get("pytorch", math.nan)
-            print(f"{name[:21]:<22}{batch:>5}{1e3 * row['graft']:>8.1f}{1e3 * row['onnxruntime']:>8.1f}"
-                  f"{row['onnxruntime'] / row['graft']:>6.2f}{1e3 * torch_time:>9.1f}{torch_time / row['graft']:>6.2f}"
-                  f"{row['graft memory'] / 1e6:>6.0f}{row['onnxruntime memory'] / 1e6:>6.0f}"
-                  f"{row['first']:>7.2f}{row['onnxruntime first']:>6.2f}", flush=True)
+            print(f"{name[:15]:<16}{batch:>5}{1e3 * row['graft']:>8.1f}{1e3 * row['onnxruntime']:>8.1f}"
+                  f"{row['onnxruntime'] / row['graft']:>6.2f}{1e3 * torch_time:>8.1f}{torch_time / row['graft']:>6.2f}"
+                  f"{row['graft'] / narrow:>6.2f}{row['graft memory'] / 1e6:>5.0f}"
+                  f"{row['onnxruntime memory'] / 1e6:>5.0f}{row['first']:>6.2f}{row['onnxruntime first']:>5.2f}",
+                  flush=True)
 
     def mean(values):
         values = list(values)
