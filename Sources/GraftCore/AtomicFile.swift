@@ -1,4 +1,5 @@
 import CLinux
+import Synchronization
 
 #if canImport(Glibc)
 import Glibc
@@ -73,8 +74,8 @@ public enum AtomicFile {
         try publish(source, as: target, OpenFile(descriptor), durability)
     }
 
-    /// Is told of every file that is synced before it takes its name; for tests.
-    @TaskLocal package static var onSync: (@Sendable (_ target: String) -> Void)?
+    /// The files that were synced before they took their names, in order; nil outside tests, which keeps no list.
+    package static let syncedTargets = Mutex<[String]?>(nil)
 
     /// The only place where a file takes its name.
     private static func publish(
@@ -92,7 +93,7 @@ public enum AtomicFile {
             if renameat2(AT_FDCWD, source, AT_FDCWD, target, graft_rename_noreplace) == 0 { return }
         }
         try check(fsync(file.descriptor) == 0)
-        onSync?(target)
+        syncedTargets.withLock { $0?.append(target) }
         try check(rename(source, target) == 0)
         try syncFolder(folder(of: target))
     }

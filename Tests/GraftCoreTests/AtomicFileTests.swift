@@ -1,6 +1,5 @@
 import GraftCore
 import GraftTestSupport
-import Synchronization
 import Testing
 
 #if canImport(Glibc)
@@ -97,26 +96,19 @@ import Glibc
         }
     }
 
-    /// The targets that are synced while `body` runs.
-    private func synced(_ body: () throws -> Void) throws -> [String] {
-        let names = Mutex<[String]>([])
-        try AtomicFile.$onSync.withValue({ name in names.withLock { $0.append(name) } }, operation: body)
-        return names.withLock { $0 }
-    }
-
     @Test func aFileIsSyncedUnlessItsNameIsNewAndItsWriterCanMakeItAgain() throws {
         try Fixtures.withTemporaryFolder { folder in
             let path = "\(folder)/model"
             func write(_ text: String, _ durability: Durability) throws {
                 try AtomicFile.write(to: path, durability: durability) { try $0.write(Array(text.utf8)) }
             }
-            let first = try synced { try write("first", .syncedWhenReplacing) }
+            let first = try filesSynced(in: folder) { try write("first", .syncedWhenReplacing) }
             #expect(first == [])
-            let second = try synced { try write("second", .syncedWhenReplacing) }
+            let second = try filesSynced(in: folder) { try write("second", .syncedWhenReplacing) }
             #expect(second == [path])
             #expect(try content(path) == Array("second".utf8))
             unlink(path)
-            let third = try synced { try write("third", .synced) }
+            let third = try filesSynced(in: folder) { try write("third", .synced) }
             #expect(third == [path])
             #expect(try content(path) == Array("third".utf8))
             #expect(names(in: folder) == ["model"])
@@ -130,7 +122,9 @@ import Glibc
                 let source = "\(folder)/source"
                 let target = "\(folder)/target"
                 try AtomicFile.write(text: round, to: source)
-                let found = try synced { try AtomicFile.move(source, to: target, durability: durability) }
+                let found = try filesSynced(in: folder) {
+                    try AtomicFile.move(source, to: target, durability: durability)
+                }
                 #expect(found == (expected ? [target] : []))
                 #expect(try content(target) == Array(round.utf8))
                 #expect(names(in: folder) == ["target"])

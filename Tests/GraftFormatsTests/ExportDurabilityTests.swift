@@ -1,17 +1,13 @@
 import GraftCore
 import GraftFormats
 import GraftTestSupport
-import Synchronization
 import Testing
 
 /// What `convert` and the passes write is on the disk before it replaces a file, and not waited for under a new name.
 @Suite struct ExportDurabilityTests {
-    /// The names of the files that are synced while `body` runs.
-    private func synced(_ body: () throws -> Void) throws -> [String] {
-        let names = Mutex<[String]>([])
-        try AtomicFile.$onSync.withValue(
-            { path in names.withLock { $0.append(String(path.split(separator: "/").last ?? "")) } }, operation: body)
-        return names.withLock { $0 }
+    /// The names of the files in a folder that are synced while `body` runs.
+    private func synced(_ folder: String, _ body: () throws -> Void) rethrows -> [String] {
+        try filesSynced(in: folder, while: body).map { String($0.split(separator: "/").last ?? "") }
     }
 
     @Test(arguments: ["model.onnx", "model.h5"], [true, false])
@@ -21,13 +17,13 @@ import Testing
             var export = VerifiedExport(format: try ModelFormats.format(forOutput: path), isVerified: isVerified)
             func write() throws { _ = try export.write(SmallNetworks.residual(), to: path) }
             export.options.durability = .syncedWhenReplacing
-            let first = try synced(write)
+            let first = try synced(folder, write)
             #expect(first == [])
-            let second = try synced(write)
+            let second = try synced(folder, write)
             #expect(second == [name])
             let other = "\(folder)/other-\(name)"
             export.options.durability = .synced
-            let third = try synced { _ = try export.write(SmallNetworks.residual(), to: other) }
+            let third = try synced(folder) { _ = try export.write(SmallNetworks.residual(), to: other) }
             #expect(third == ["other-\(name)"])
         }
     }
@@ -39,9 +35,9 @@ import Testing
             export.options.durability = .syncedWhenReplacing
             export.options.usesExternalData = true
             func write() throws { _ = try export.write(SmallNetworks.residual(), to: "\(folder)/model.onnx") }
-            let first = try synced(write)
+            let first = try synced(folder, write)
             #expect(first == [])
-            let found = try synced(write)
+            let found = try synced(folder, write)
             #expect(found.last == "model.onnx")
             // The data of the replaced model is left alone: another model may refer to it.
             #expect(found.first == "model.onnx.data.1")

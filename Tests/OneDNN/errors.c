@@ -45,7 +45,7 @@ void test_errors(void) {
     rejected("no source", s, p, GDNN_INVALID), p = NULL;
     s = gdnn_softmax(&p, GDNN_FORWARD_INFERENCE, GDNN_SOFTMAX, ints, ints, 1);
     rejected("softmax of integers", s, p, GDNN_UNIMPLEMENTED), p = NULL;
-    gdnn_post_op bad = {0, GDNN_ADD, 0, NULL};
+    gdnn_post_op bad = {0, GDNN_ADD, 0, 0, NULL};
     gdnn_attributes attributes = {&bad, 1, 0, NULL};
     s = gdnn_convolution(&p, GDNN_FORWARD_INFERENCE, lx, lw, NULL, ly, &window, &attributes);
     rejected("addition as an element-wise function", s, p, GDNN_INVALID), p = NULL;
