@@ -212,4 +212,15 @@ WIDE void cdepthwise_run(
 
 int cdepthwise_is_available(void) { return 0; }
 
+#pragma clang diagnostic ignored "-Wunused-parameter"
+
+// Nobody calls these where they are not available.
+
+size_t cdepthwise_scratch(const struct cdepthwise_geometry *geometry, size_t panel, size_t strip) { __builtin_trap(); }
+
+void cdepthwise_run(
+    const struct cdepthwise_geometry *geometry, const float *source, const struct cdepthwise_expansion *expansion,
+    const float *weights, const float *bias, struct cdepthwise_activation activation, size_t panel, size_t first,
+    size_t end, size_t strip, float *scratch, float *target) { __builtin_trap(); }
+
 #endif

@@ -209,4 +209,24 @@ WIDE void cwinograd_transform_output(
 
 int cwinograd_is_available(void) { return 0; }
 
+#pragma clang diagnostic ignored "-Wunused-parameter"
+
+// Nobody calls these where they are not available.
+
+void cwinograd_transform_weights(
+    const float *weights, size_t input_channels, size_t first, size_t count, size_t begin, size_t end,
+    float *transformed, size_t step) { __builtin_trap(); }
+
+void cwinograd_transform_input(
+    const float *source, const struct cwinograd_geometry *geometry, size_t first, size_t count, size_t first_block,
+    size_t end_block, float *transformed, size_t step) { __builtin_trap(); }
+
+void cwinograd_multiply(
+    const float *input, size_t input_step, const float *weights, size_t weights_step, size_t blocks, size_t tiles,
+    size_t panel, int adds, float *products, size_t products_step) { __builtin_trap(); }
+
+void cwinograd_transform_output(
+    const float *products, size_t step, const struct cwinograd_geometry *geometry, size_t first, size_t count,
+    size_t first_block, size_t panel, const float *bias, const float *addend, float low, float high, float *target) { __builtin_trap(); }
+
 #endif

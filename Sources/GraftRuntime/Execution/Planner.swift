@@ -19,6 +19,9 @@ struct Planner {
     let arena = Arena()
     private var slots: [ValueID: Int] = [:]
 
+    /// The passes that see quantised constants as bytes, before they become numbers.
+    static var passesOnBytes: [any PlanPass.Type] { [RecognizeQuantized.self] }
+
     /// The passes, in order; a new file in `Fusion/` adds its line here.
     static var passes: [any PlanPass.Type] {
         [
@@ -67,7 +70,7 @@ struct Planner {
                 guard try inlineKnownBranches() else { break }
                 try foldConstants(dequantizes: false)
             } while true
-            try RecognizeQuantized.apply(to: &graph, options: options)
+            for pass in Self.passesOnBytes { try pass.apply(to: &graph, options: options) }
             try foldConstants(dequantizes: true)
             for pass in Self.passes {
                 try pass.apply(to: &graph, options: options)

@@ -41,22 +41,27 @@ enum FuseExpansions: PlanPass {
             (node.attributes.ints("strides") ?? []).allSatisfy({ $0 == 1 }),
             (node.attributes.ints("pads") ?? []).allSatisfy({ $0 == 0 })
         else { return false }
-        return node.postOperations.isEmpty || node.postOperations.count == 1 && isKnown(node.postOperations[0])
+        return hasKnownFunction(node)
     }
 
     private static func isDepthwise(_ node: PlanNode, channels: Int?, _ graph: PlanGraph) -> Bool {
         guard node.op.isONNX("Conv"), hasConstants(node, graph), let shape = graph.constantShape(node.inputs[1]),
             shape.count == 4, shape[0] == channels, shape[1] == 1, node.attributes.int("group") == channels,
             DepthwiseConvolution.suits(Array(shape[2...])),
-            let strides = Optional(node.attributes.ints("strides") ?? [1, 1]), strides == [1, 1] || strides == [2, 2],
+            [nil, [1, 1], [2, 2]].contains(node.attributes.ints("strides")),
             (node.attributes.ints("dilations") ?? []).allSatisfy({ $0 == 1 }),
             (node.attributes.ints("pads") ?? []).allSatisfy({ (0..<shape[2]).contains($0) })
         else { return false }
-        return node.postOperations.isEmpty || node.postOperations.count == 1 && isKnown(node.postOperations[0])
+        return hasKnownFunction(node)
     }
 
-    private static func isKnown(_ operation: PostOperation) -> Bool {
-        if case .activation(let activation) = operation { activation.ofDepthwise != nil } else { false }
+    /// Whether a node applies nothing to its result, or one function that a depthwise convolution knows.
+    private static func hasKnownFunction(_ node: PlanNode) -> Bool {
+        guard let operation = node.postOperations.first else { return true }
+        if case .activation(let activation) = operation, node.postOperations.count == 1 {
+            return activation.ofDepthwise != nil
+        }
+        return false
     }
 
     /// Whether weights and bias are constants of 32-bit floating-point numbers.

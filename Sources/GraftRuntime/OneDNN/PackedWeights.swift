@@ -96,3 +96,36 @@ final class PackedWeights {
         converter = (from, to, reorder)
     }
 }
+
+/// The weights of a kernel: a constant that it took, or an operand of each run.
+struct WeightOperand {
+    /// The shape of the constant; nil for weights that each run gives.
+    let constantShape: [Int]?
+    private var constant: RuntimeTensor?
+    private var packed: PackedWeights?
+
+    init(_ constant: RuntimeTensor?) {
+        self.constant = constant
+        constantShape = constant?.shape
+    }
+
+    /// The weights as a primitive wants them.
+    ///
+    /// - Parameters:
+    ///   - given: the weights of this run where there is no constant.
+    ///   - version: what changes with the content of `given`.
+    ///   - stored: the layout of the constant, or of `given`.
+    mutating func pointer(
+        _ given: RuntimeTensor?, version: Int?, stored: MemoryDescriptor, in wanted: MemoryDescriptor,
+        _ context: KernelContext
+    ) throws -> UnsafeMutableRawPointer {
+        if let given {
+            let cache = packed ?? PackedWeights()
+            packed = cache
+            return try cache.dynamic(given, layout: stored, version: version, in: wanted, context)
+        }
+        if let constant = constant.take() { packed = PackedWeights(constant: constant, layout: stored) }
+        guard let packed else { throw KernelFailure("the weights are missing") }
+        return try packed.constant(in: wanted, context)
+    }
+}

@@ -12,9 +12,7 @@ final class ConvolutionKernel: Kernel {
     private let postOperations: [PostOperation]
     private let allowsBF16: Bool
     private let prefersBlocks: Bool
-    private let constantShape: [Int]?
-    private var constantTensor: RuntimeTensor?
-    private var weights: PackedWeights?
+    private var weights: WeightOperand
     private var prepared: [PreparedConvolution] = []
 
     init(_ node: KernelNode, transposed: Bool) throws {
@@ -27,8 +25,7 @@ final class ConvolutionKernel: Kernel {
         allowsBF16 = node.options.allowsBF16 && gdnn_has_bf16() != 0
         prefersBlocks = node.prefersBlocks
         // Narrower weights are converted before the kernel sees them; wider ones are another kernel's.
-        if node.constant(1)?.elementType == .float32 { constantTensor = node.takeConstant(1) }
-        constantShape = constantTensor?.shape
+        weights = WeightOperand(node.constant(1)?.elementType == .float32 ? node.takeConstant(1) : nil)
     }
 
     private func shape(_ x: [Int], _ w: [Int]) throws -> ConvolutionShape {
@@ -41,8 +38,8 @@ final class ConvolutionKernel: Kernel {
     func run(_ context: KernelContext) throws {
         let x = try context.anyOrder(0)
         guard x.elementType == .float32 else { throw KernelFailure("elements of type \(x.elementType.name)") }
-        let w = constantShape == nil ? try context.plain(1, .float32) : nil
-        let shape = try shape(x.shape, constantShape ?? w?.shape ?? [])
+        let w = weights.constantShape == nil ? try context.plain(1, .float32) : nil
+        let shape = try shape(x.shape, weights.constantShape ?? w?.shape ?? [])
         let bias = context.has(2) ? try context.plain(2, .float32) : nil
         if let bias, bias.count != shape.target[1] {
             throw KernelFailure("a bias of \(bias.count) numbers does not fit \(shape.target[1]) channels")
@@ -56,19 +53,8 @@ final class ConvolutionKernel: Kernel {
             return
         }
         let prepared = try prepare(shape, hasBias: bias != nil, fuses: fuses)
-        let packed: UnsafeMutableRawPointer
-        if let w {
-            let cache = weights ?? PackedWeights()
-            weights = cache
-            packed = try cache.dynamic(
-                w, layout: prepared.stored, version: context.version(1), in: prepared.weights, context)
-        } else {
-            if let constant = constantTensor.take() {
-                weights = PackedWeights(constant: constant, layout: prepared.stored)
-            }
-            guard let weights else { throw KernelFailure("the weights are missing") }
-            packed = try weights.constant(in: prepared.weights, context)
-        }
+        let packed = try weights.pointer(
+            w, version: context.version(1), stored: prepared.stored, in: prepared.weights, context)
         switch prepared.algorithm {
         case .primitive(let primitive): try execute(primitive, prepared, packed, bias, context)
         case .winograd(let winograd): try execute(winograd, prepared, packed, bias, context)
@@ -102,12 +88,9 @@ final class ConvolutionKernel: Kernel {
     ) throws {
         let x = try context.reordered(context.anyOrder(0), prepared.sourceOrder)
         let y = try context.output(0, .float32, prepared.shape.target, layout: prepared.targetOrder)
-        let padded = try context.temporary(.float32, [y.blockCount * Layout.block]).floats
-        padded.update(repeating: 0, count: y.blockCount * Layout.block)
-        if let bias { padded.update(from: bias.floats, count: bias.count) }
         let operands = DepthwiseConvolution.Operands(
             source: x.floats, imageStep: x.blockCount * x.spatialCount * Layout.block,
-            weights: weights.assumingMemoryBound(to: Float.self), bias: padded, target: y.floats)
+            weights: weights.assumingMemoryBound(to: Float.self), bias: bias?.floats, target: y.floats)
         try depthwise.run(operands, nil, context)
     }
 
@@ -159,7 +142,7 @@ final class ConvolutionKernel: Kernel {
         }
         let maker = ConvolutionMaker(
             shape: shape, isTransposed: isTransposed, hasBias: hasBias, postOperations: postOperations, fuses: fuses,
-            allowsBF16: allowsBF16, isConstant: constantShape != nil)
+            allowsBF16: allowsBF16, isConstant: weights.constantShape != nil)
         let made = try (prefersBlocks ? maker.inBlocks() : nil) ?? maker.channelsLast()
         if prepared.count >= 16 { prepared.removeFirst() }
         prepared.append(made)

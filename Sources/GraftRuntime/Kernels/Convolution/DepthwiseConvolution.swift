@@ -48,8 +48,8 @@ struct DepthwiseConvolution {
         let imageStep: Int
         /// A block after the other, each (height, width, 16).
         let weights: UnsafePointer<Float>
-        /// A number for each channel, those that fill up a block included.
-        let bias: UnsafePointer<Float>
+        /// A number for each channel.
+        let bias: UnsafePointer<Float>?
         let target: UnsafeMutablePointer<Float>
     }
 
@@ -81,6 +81,10 @@ struct DepthwiseConvolution {
         let (inputPlane, taps) = (geometry.height * geometry.width * Layout.block, geometry.size * geometry.size)
         let outputPlane = geometry.output_height * geometry.output_width * Layout.block
         let blocks = (channels + Layout.block - 1) / Layout.block
+        // Channels that fill up a block have no bias.
+        let bias = try context.temporary(.float32, [blocks * Layout.block]).floats
+        bias.update(repeating: 0, count: blocks * Layout.block)
+        if let given = operands.bias { bias.update(from: given, count: channels) }
         Parallel.forEachRange(workers) { range in
             for worker in range {
                 for unit in (units * parts * worker / workers)..<(units * parts * (worker + 1) / workers) {
@@ -93,7 +97,7 @@ struct DepthwiseConvolution {
                             cdepthwise_run(
                                 geometry, source, expansion,
                                 operands.weights + range.lowerBound * taps * Layout.block,
-                                operands.bias + range.lowerBound * Layout.block, activation, range.count,
+                                bias + range.lowerBound * Layout.block, activation, range.count,
                                 geometry.pointee.output_height * part / parts,
                                 geometry.pointee.output_height * (part + 1) / parts, strip,
                                 memory + worker * scratchCount,

@@ -7,7 +7,7 @@ import GraftIR
 enum ExpandedDepthwiseKernels: KernelFamily {
     static var definitions: [KernelDefinition] {
         [
-            KernelDefinition("ExpandedDepthwise", domain: graftDomain, fuses: true) {
+            KernelDefinition("ExpandedDepthwise", domain: graftDomain) {
                 try ExpandedDepthwiseKernel($0)
             }
         ]
@@ -26,8 +26,9 @@ final class ExpandedDepthwiseKernel: Kernel {
     private let filterShape: [Int]
     private let expansionBias: [Float]
     private let bias: [Float]
-    private var constants: (expansion: RuntimeTensor, filters: RuntimeTensor)?
-    private var packed: (expansion: PackedExpansion, filters: Buffer, bias: Buffer)?
+    private var filters: WeightOperand
+    private var expansion: RuntimeTensor?
+    private var packed: PackedExpansion?
 
     init(_ node: KernelNode) throws {
         attributes = try WindowAttributes(node.attributes)
@@ -37,7 +38,8 @@ final class ExpandedDepthwiseKernel: Kernel {
             expansion.shape[0] == filters.shape[0], expansion.shape[2...] == [1, 1], filters.shape[1] == 1
         else { throw KernelFailure("an expansion and a depthwise convolution need constant weights that fit") }
         (expansionShape, filterShape) = (expansion.shape, filters.shape)
-        constants = (expansion, filters)
+        self.expansion = expansion
+        self.filters = WeightOperand(filters)
         let channels = filterShape[0]
         func bias(_ input: Int) throws -> [Float] {
             guard node.has(input) else { return [Float](repeating: 0, count: channels) }
@@ -72,40 +74,25 @@ final class ExpandedDepthwiseKernel: Kernel {
             throw KernelFailure("a depthwise window \(window.kernel) with strides \(window.strides) has no kernel")
         }
         let y = try context.output(0, .float32, shape, layout: .blocked)
-        let parts = try pack(context.arena)
-        let operands = DepthwiseConvolution.Operands(
-            source: x.floats, imageStep: x.blockCount * x.spatialCount * Layout.block,
-            weights: parts.filters.pointer.assumingMemoryBound(to: Float.self),
-            bias: parts.bias.pointer.assumingMemoryBound(to: Float.self), target: y.floats)
-        try convolution.run(operands, parts.expansion, context)
+        let taps = [channels, 1, 1] + filterShape[2...]
+        let weights = try filters.pointer(
+            nil, version: nil, stored: .strided(.float32, taps), in: .filterBlocks(taps), context)
+        let expansion = try expansion(context.arena)
+        try bias.withUnsafeBufferPointer { bias in
+            let operands = DepthwiseConvolution.Operands(
+                source: x.floats, imageStep: x.blockCount * x.spatialCount * Layout.block,
+                weights: weights.assumingMemoryBound(to: Float.self), bias: bias.baseAddress, target: y.floats)
+            try convolution.run(operands, expansion, context)
+        }
         try applyPostOperations(postOperations.dropFirst(convolution.postOperationCount), context)
     }
 
-    private func pack(_ arena: Arena) throws -> (expansion: PackedExpansion, filters: Buffer, bias: Buffer) {
+    private func expansion(_ arena: Arena) throws -> PackedExpansion {
         if let packed { return packed }
-        guard let constants else { throw KernelFailure("the weights are missing") }
-        let (channels, lanes, taps) = (filterShape[0], Layout.block, filterShape[2] * filterShape[3])
-        let padded = (channels + lanes - 1) / lanes * lanes
-        let filters = try arena.allocate(4 * padded * taps)
-        let target = filters.pointer.assumingMemoryBound(to: Float.self)
-        let source = UnsafeRawPointer(constants.filters.pointer)
-        for channel in 0..<padded {
-            for tap in 0..<taps {
-                target[(channel / lanes * taps + tap) * lanes + channel % lanes] =
-                    channel < channels
-                    ? source.loadUnaligned(fromByteOffset: 4 * (channel * taps + tap), as: Float.self) : 0
-            }
-        }
-        let biases = try arena.allocate(4 * padded)
-        for channel in 0..<padded {
-            biases.pointer.assumingMemoryBound(to: Float.self)[channel] = channel < channels ? bias[channel] : 0
-        }
-        let expansion = try PackedExpansion(constants.expansion, bias: expansionBias, between, arena)
-        constants.expansion.releasePages()
-        constants.filters.releasePages()
-        self.constants = nil
-        let result = (expansion, filters, biases)
-        packed = result
-        return result
+        guard let weights = expansion.take() else { throw KernelFailure("the weights are missing") }
+        let made = try PackedExpansion(weights, bias: expansionBias, between, arena)
+        weights.releasePages()
+        packed = made
+        return made
     }
 }

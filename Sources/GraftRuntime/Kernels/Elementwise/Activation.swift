@@ -73,12 +73,16 @@ final class ElementwiseKernel: Kernel {
     }
 }
 
-/// An element-wise function with its primitives by element count.
+/// An element-wise function, or its gradient, with its primitives by element count.
 final class ElementwiseRunner {
     private let activation: Activation
+    private let direction: gdnn_direction
     private var primitives: [(count: Int, primitive: Primitive)] = []
 
-    init(_ activation: Activation) { self.activation = activation }
+    init(_ activation: Activation, direction: gdnn_direction = GDNN_FORWARD_INFERENCE) {
+        self.activation = activation
+        self.direction = direction
+    }
 
     func run(
         _ source: UnsafeMutableRawPointer, _ target: UnsafeMutableRawPointer, _ count: Int, _ arena: Arena
@@ -87,12 +91,13 @@ final class ElementwiseRunner {
         try primitive(count).run(arena, (GDNN_ARG_SRC, source), (GDNN_ARG_DST, target))
     }
 
-    private func primitive(_ count: Int) throws -> Primitive {
+    /// The primitive for some number of elements, in this direction.
+    func primitive(_ count: Int) throws -> Primitive {
         if let found = primitives.first(where: { $0.count == count }) { return found.primitive }
         let layout = try MemoryDescriptor.strided(.float32, [count])
         let made = try Primitive.make {
             gdnn_eltwise(
-                $0, Int32(GDNN_FORWARD_INFERENCE.rawValue), Int32(activation.algorithm.rawValue), activation.alpha,
+                $0, Int32(direction.rawValue), Int32(activation.algorithm.rawValue), activation.alpha,
                 activation.beta, layout.handle, layout.handle)
         }
         guard let made else { throw KernelFailure("oneDNN lacks this element-wise function") }

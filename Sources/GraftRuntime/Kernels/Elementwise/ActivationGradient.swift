@@ -158,32 +158,17 @@ enum ActivationGradientKernels: KernelFamily {
 
 /// The gradient of an element-wise function of X through oneDNN.
 final class ActivationGradientKernel: Kernel {
-    private let activation: Activation
-    private var primitives: [(count: Int, primitive: Primitive)] = []
+    private let runner: ElementwiseRunner
 
-    init(_ activation: Activation) { self.activation = activation }
+    init(_ activation: Activation) { runner = ElementwiseRunner(activation, direction: GDNN_BACKWARD_DATA) }
 
     func run(_ context: KernelContext) throws {
         let layout = try context.matchLayouts(0, 1)
         let (dy, x) = (try context.input(0), try context.input(1))
         let dx = try context.output(0, .float32, dy.shape, layout: layout)
         guard dx.count > 0 else { return }
-        try primitive(dx.count).run(
+        try runner.primitive(dx.count).run(
             context.arena, (GDNN_ARG_SRC, x.pointer), (GDNN_ARG_DIFF_DST, dy.pointer), (GDNN_ARG_DIFF_SRC, dx.pointer))
-    }
-
-    private func primitive(_ count: Int) throws -> Primitive {
-        if let found = primitives.first(where: { $0.count == count }) { return found.primitive }
-        let layout = try MemoryDescriptor.strided(.float32, [count])
-        let made = try Primitive.make {
-            gdnn_eltwise(
-                $0, Int32(GDNN_BACKWARD_DATA.rawValue), Int32(activation.algorithm.rawValue), activation.alpha,
-                activation.beta, layout.handle, layout.handle)
-        }
-        guard let made else { throw KernelFailure("oneDNN lacks the gradient of this element-wise function") }
-        if primitives.count >= 16 { primitives.removeFirst() }
-        primitives.append((count, made))
-        return made
     }
 }
 

@@ -24,9 +24,7 @@ final class MatMulKernel: Kernel {
     private let beta: Float
     private let postOperations: [PostOperation]
     private let allowsBF16: Bool
-    private var constantB: RuntimeTensor?
-    private let constantShape: [Int]?
-    private var weights: PackedWeights?
+    private var weights: WeightOperand
     private var prepared: [Prepared] = []
 
     private struct Prepared {
@@ -49,10 +47,8 @@ final class MatMulKernel: Kernel {
         beta = isGemm ? node.attributes.float("beta") ?? 1 : 1
         postOperations = node.postOperations
         allowsBF16 = node.options.allowsBF16 && gdnn_has_bf16() != 0
-        if let b = node.constant(1), b.elementType == .float32, b.rank == 2, b.count > 0 {
-            constantB = node.takeConstant(1)
-        }
-        constantShape = constantB?.shape
+        let isTaken = node.constant(1).map { $0.elementType == .float32 && $0.rank == 2 && $0.count > 0 } ?? false
+        weights = WeightOperand(isTaken ? node.takeConstant(1) : nil)
     }
 
     /// The shapes of a product as stacks of matrices.
@@ -82,8 +78,8 @@ final class MatMulKernel: Kernel {
 
     func run(_ context: KernelContext) throws {
         let a = try context.plain(0)
-        let b = constantShape == nil ? try context.plain(1) : nil
-        let problem = try problem(a.shape, constantShape ?? b?.shape ?? [])
+        let b = weights.constantShape == nil ? try context.plain(1) : nil
+        let problem = try problem(a.shape, weights.constantShape ?? b?.shape ?? [])
         guard a.elementType == .float32, b?.elementType ?? .float32 == .float32 else {
             try runGeneric(problem, context)
             try applyPostOperations(postOperations, context)
@@ -144,17 +140,8 @@ final class MatMulKernel: Kernel {
             shapeB = Array(repeating: 1, count: rank - shapeB.count) + shapeB
         }
         let entry = try prepare(shapeA, shapeB, shapeY, hasBias: bias != nil, fused: fused)
-        let packed: UnsafeMutableRawPointer
-        if let b {
-            let cache = weights ?? PackedWeights()
-            weights = cache
-            packed = try cache.dynamic(
-                b, layout: entry.stored, version: context.version(1), in: entry.weights, context)
-        } else {
-            if let constant = constantB.take() { weights = PackedWeights(constant: constant, layout: entry.stored) }
-            guard let weights else { throw KernelFailure("the weights are missing") }
-            packed = try weights.constant(in: entry.weights, context)
-        }
+        let packed = try weights.pointer(
+            b, version: context.version(1), stored: entry.stored, in: entry.weights, context)
         var operand: (gdnn_argument, UnsafeMutableRawPointer)?
         if fused {
             for (position, operation) in postOperations.enumerated() {
@@ -182,7 +169,7 @@ final class MatMulKernel: Kernel {
             return try .strided(type, [shape[1], shape[0]], strides: [1, shape[1]])
         }
         let stored = try matrix(b, transposed: transB)
-        let isPacked = constantShape != nil
+        let isPacked = weights.constantShape != nil
         let type: ElementType = isPacked && allowsBF16 ? .bfloat16 : .float32
         let left = try matrix(a, transposed: transA, type)
         let right = isPacked ? try MemoryDescriptor.any(type, transB ? [b[1], b[0]] : b) : stored

@@ -181,3 +181,10 @@ enum CastKernels: KernelFamily {
         }
     }
 }
+
+extension KernelContext {
+    /// A tensor with its elements converted to another type; the tensor itself where it has the type.
+    func cast(_ tensor: RuntimeTensor, _ type: ElementType) throws -> RuntimeTensor {
+        tensor.elementType == type ? tensor : try CastKernels.cast(self, tensor, to: type)
+    }
+}
