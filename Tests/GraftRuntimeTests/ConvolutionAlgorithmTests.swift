@@ -4,6 +4,10 @@ import GraftIR
 import GraftRuntime
 import Testing
 
+#if canImport(Glibc)
+import Glibc
+#endif
+
 /// The algorithms beside oneDNN's convolutions give what the same network gives node by node.
 @Suite struct ConvolutionAlgorithmTests {
     /// A network between an image and a result, with the convolutions that a test is about in the middle.
@@ -55,7 +59,7 @@ import Testing
 
         /// Compares the optimised plan with the plain one, and tells the operators of the first.
         mutating func expectAgreement(_ sizes: [[Int]]) throws -> Set<String> {
-            value = model.graph.add("GlobalAveragePool", [value])
+            // Every pixel counts: a mean would hide those that change places.
             model.graph.addOutput(value)
             var options = PlanOptions()
             options.optimizes = false
@@ -157,5 +161,27 @@ import Testing
         network.convolve(24, kernel: 1)
         network.convolve(24)
         _ = try network.expectAgreement([[1, 14, 14], [2, 9, 23], [1, 61, 40], [5, 7, 7], [1, 3, 4]])
+    }
+
+    /// The functions behind a window that changes nothing, beside 64-bit arithmetic.
+    @Test(.enabled(if: cdepthwise_is_available() != 0), arguments: [CDEPTHWISE_SWISH, CDEPTHWISE_HARDSWISH])
+    func functionsAreAsExactAsTheirNumbers(_ function: cdepthwise_function) {
+        let (width, lanes) = (1000, 16)
+        var geometry = cdepthwise_geometry(
+            height: 1, width: width, output_height: 1, output_width: width, size: 3, stride: 1, top: 1, left: 1)
+        let numbers = (0..<width * lanes).map { Float($0 - 8000) / 80 + 0.0131 }
+        var weights = [Float](repeating: 0, count: 9 * lanes)
+        for lane in 0..<lanes { weights[4 * lanes + lane] = 1 }
+        var scratch = [Float](repeating: 0, count: cdepthwise_scratch(&geometry, 1, 1))
+        var results = [Float](repeating: 0, count: width * lanes)
+        cdepthwise_run(
+            &geometry, numbers, nil, weights, [Float](repeating: 0, count: lanes),
+            cdepthwise_activation(function: function, low: 0, high: 0), 1, 0, 1, 1, &scratch, &results)
+        for (x, y) in zip(numbers.map(Double.init), results.map(Double.init)) {
+            let wanted = function == CDEPTHWISE_SWISH ? x / (1 + exp(-x)) : x * min(1, max(0, x / 6 + 0.5))
+            // x / 6 + 1 / 2 loses digits near -3 in 32 bits.
+            let limit = function == CDEPTHWISE_SWISH ? 3e-7 * (1 + abs(x)) * abs(wanted) + 1e-34 : 3e-7 * abs(x)
+            #expect(abs(y - wanted) <= limit, "of \(x)")
+        }
     }
 }
