@@ -20,18 +20,6 @@ size_t cdepthwise_scratch(const struct cdepthwise_geometry *g, size_t panel, siz
     return panel * rows_for(g, strip) * padded_width(g) * BLOCK;
 }
 
-// 2^x for x <= 126: a polynomial for the fraction, whose relative error is at most 7.5e-8, and the exponent added.
-INLINE vec power_of_two(vec x) {
-    vec whole = (vec)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    vec f = x - whole;
-    vec p = 0.00967554096f + f * 0.00132764713f;
-    p = 0.0555071309f + f * p;
-    p = 0.240221202f + f * p;
-    p = 0.693146944f + f * p;
-    p = 1.00000012f + f * p;
-    return (vec)_mm512_scalef_ps((__m512)p, (__m512)whole);
-}
-
 // 1 / x for positive normal numbers whose inverse is normal: an estimate of 14 bits and one step of Newton's method.
 INLINE vec inverse(vec x) {
     vec estimate = (vec)_mm512_rcp14_ps((__m512)x);

@@ -1,8 +1,8 @@
 import COneDNN
 import GraftCore
 
-/// Computes attention in 32-bit floating point: products and softmax by oneDNN over blocks of queries whose scores
-/// stay in the cache, bias in between.
+/// Computes attention of 32-bit floating-point numbers: a head at a time where it fits a core's cache
+/// (``HeadAttention``), else products and softmax by oneDNN over blocks of queries, bias in between.
 final class AttentionCore {
     private var products: [(key: [Int], primitive: Primitive)] = []
     private var softmaxes: [(rows: Int, length: Int, primitive: Primitive)] = []
@@ -25,6 +25,7 @@ final class AttentionCore {
             try fillWithoutScores(p)
             return
         }
+        if let heads = HeadAttention(p, allowsBF16: allowsBF16) { return try heads.run(context) }
         if try runTogether(p, context) { return }
         // Blocks of queries first, then of heads: rows of one head share its keys and values.
         let perQuery = p.queryHeads * p.keys
