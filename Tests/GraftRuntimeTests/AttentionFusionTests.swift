@@ -88,6 +88,32 @@ import Testing
         #expect(ops == ["Reshape", "Reshape", "Reshape", "FusedAttention", "Reshape"])
     }
 
+    /// How exporters take Q, K and V from what one product has made.
+    enum Parting: CaseIterable {
+        case gathered, split
+    }
+
+    @Test(arguments: Parting.allCases, [[3, 20, 2, 5], [1, 7, 3, 4]])
+    func queriesKeysAndValuesThatLieTogetherAreReadWhereTheyAre(_ parting: Parting, _ sizes: [Int]) throws {
+        let (batch, rows, heads, size) = (sizes[0], sizes[1], sizes[2], sizes[3])
+        var w = GraphWriter(opset: 18)
+        let together = w.input("qkv", [batch, rows, 3, heads, size])
+        let stack = w.transposed(together, [2, 0, 3, 1, 4])
+        let parts: [ValueID]
+        switch parting {
+        case .gathered:
+            parts = (0..<3).map { w.add("Gather", stack, w.constant(Tensor([Int64($0)], shape: []))) }
+        case .split:
+            let lengths = w.integers([1, 1, 1])
+            let pieces = (0..<3).map { w.model.graph.addValue("piece\($0)") }
+            w.model.graph.addNode("Split", inputs: [stack, lengths], outputs: pieces, attributes: ["axis": .int(0)])
+            parts = pieces.map { w.add("Squeeze", $0, w.integers([0])) }
+        }
+        let weights = Self.softmax(&w, Self.scores(&w, parts[0], parts[1]))
+        let result = w.transposed(w.add("MatMul", weights, parts[2]), [0, 2, 1, 3])
+        #expect(try w.finish(result) == ["FusedAttention"])
+    }
+
     @Test func stacksOfMatricesAreFused() throws {
         var w = GraphWriter()
         let (q, k, v) = (w.input("q", [6, 5, 4]), w.input("k", [6, 7, 4]), w.input("v", [6, 7, 3]))

@@ -50,6 +50,13 @@ import Testing
         Case(
             name: "lengths, some queries see nothing", batch: 2, heads: 2, groups: 2, queries: 9, keys: 20, size: 8,
             isCausal: true, lengths: [4, 20]),
+        Case(
+            name: "lengths, some of many queries see nothing", batch: 2, heads: 2, groups: 1, queries: 40, keys: 53,
+            size: 7, isCausal: true, lengths: [14, 53]),
+        Case(
+            name: "a head that is too large for a core's cache", batch: 1, heads: 1, groups: 1, queries: 20, keys: 1500,
+            size: 80, maskRank: 4),
+        Case(name: "wide heads", batch: 1, heads: 3, groups: 3, queries: 49, keys: 49, size: 131, maskRank: 4),
     ]  // swift-format-ignore
 
     @Test(arguments: cases)

@@ -4,7 +4,8 @@ import GraftIR
 /// Attention that exporters write as products, a softmax and what lies between them becomes one node.
 ///
 /// Given: `Softmax(scale Q K' + masks) V` with Q, K and V of rank 3 or 4, the scale at the scores, at Q, at K or at both.
-/// Result: FusedAttention, which also does the Transposes that bring heads in front of rows and back.
+/// Result: FusedAttention, which also does the Transposes that bring heads in front of rows and back, and reads Q, K and V
+/// where one product has made them together.
 enum RecognizeAttention: PlanPass {
     static func apply(to graph: inout PlanGraph, options: PlanOptions) throws {
         for index in graph.nodes.indices { try moveTransposeBehind(index, &graph) }
@@ -137,17 +138,9 @@ enum RecognizeAttention: PlanPass {
 
     private static func replace(_ match: Match, _ graph: inout PlanGraph) {
         guard let node = graph.nodes[match.last], var output = node.outputs.first ?? nil else { return }
-        /// The source of a Transpose that brings heads in front of rows.
-        func rows(_ slot: Int) -> (Int, Bool) {
-            guard match.rank == 4, let index = graph.soleWriter(slot, "Transpose"),
-                graph.nodes[index]?.attributes.ints("perm") == [0, 2, 1, 3],
-                let source = graph.nodes[index]?.inputs.first
-            else { return (slot, false) }
-            return (source ?? slot, source != nil)
-        }
-        let (q, isQueryRows) = rows(match.q)
-        let (k, isKeyRows) = match.isKeyRows ? (match.k, true) : rows(match.k)
-        let (v, isValueRows) = rows(match.v)
+        let q = operand(match.q, match.rank, graph)
+        let k = match.isKeyRows ? Operand(slot: match.k, isRowsFirst: true) : operand(match.k, match.rank, graph)
+        let v = operand(match.v, match.rank, graph)
         var last = match.last
         var isResultRows = false
         if match.rank == 4, let reader = graph.onlyReader(of: output), let next = graph.nodes[reader.node],
@@ -156,10 +149,58 @@ enum RecognizeAttention: PlanPass {
         {
             (last, output, isResultRows) = (reader.node, result, true)
         }
-        let order = [isQueryRows, isKeyRows, isValueRows, isResultRows].map { $0 ? Int64(1) : 0 }
+        let order = [q.isRowsFirst, k.isRowsFirst, v.isRowsFirst, isResultRows].map { $0 ? Int64(1) : 0 }
         graph.nodes[last] = PlanNode(
             name: node.name, op: OperatorName("FusedAttention", domain: graftDomain), opset: 1,
-            attributes: ["scale": .float(match.scale), "rows_first": .ints(order)],
-            inputs: [q, k, v] + match.masks, outputs: [output])
+            attributes: [
+                "scale": .float(match.scale), "rows_first": .ints(order),
+                "parts": .ints([q, k, v].map { Int64($0.part ?? -1) }),
+            ], inputs: [q.slot, k.slot, v.slot] + match.masks, outputs: [output])
+    }
+
+    /// Where the kernel reads Q, K or V.
+    private struct Operand {
+        var slot: Int
+        /// Whether its shape is (batch, rows, heads, size) instead of (batch, heads, rows, size).
+        var isRowsFirst = false
+        /// Which of the parts it is, where the shape is (batch, rows, parts, heads, size).
+        var part: Int?
+    }
+
+    /// What lies behind a Transpose that brings heads in front of rows.
+    private static func operand(_ slot: Int, _ rank: Int, _ graph: PlanGraph) -> Operand {
+        guard rank == 4 else { return Operand(slot: slot) }
+        if let index = graph.soleWriter(slot, "Transpose"), let transpose = graph.nodes[index],
+            transpose.attributes.ints("perm") == [0, 2, 1, 3], let source = transpose.inputs.first ?? nil
+        {
+            return Operand(slot: source, isRowsFirst: true)
+        }
+        guard let (stack, part) = partOfStack(slot, graph),
+            let transpose = graph.maker(stack, "Transpose")?.node,
+            transpose.attributes.ints("perm") == [2, 0, 3, 1, 4], let source = transpose.inputs.first ?? nil,
+            let shape = graph.types[source]?.shape, shape.rank == 5,
+            let count = shape.dimensions[2].count, part < count
+        else { return Operand(slot: slot) }
+        return Operand(slot: source, isRowsFirst: true, part: part)
+    }
+
+    /// The stack along the first axis that a tensor is taken from, by a Gather or by a Split and a Squeeze, and at which
+    /// place it lies there.
+    private static func partOfStack(_ slot: Int, _ graph: PlanGraph) -> (stack: Int, part: Int)? {
+        if let gather = graph.maker(slot, "Gather")?.node, gather.attributes.int("axis") ?? 0 == 0,
+            let stack = gather.inputs[0], graph.constantShape(gather.inputs[1]) == [],
+            let part = graph.integers(gather.inputs[1])?.first, part >= 0
+        {
+            return (stack, part)
+        }
+        guard let squeeze = graph.maker(slot, "Squeeze")?.node,
+            (squeeze.opset < 13
+                ? squeeze.attributes.ints("axes") : graph.integers(squeeze.inputs.dropFirst().first ?? nil))
+                == [0], let piece = squeeze.inputs[0], let split = graph.maker(piece, "Split")?.node,
+            split.attributes.int("axis") ?? 0 == 0, let stack = split.inputs[0],
+            split.outputs.allSatisfy({ $0.map { graph.types[$0]?.shape?.dimensions.first?.count == 1 } ?? false }),
+            let part = split.outputs.firstIndex(of: piece)
+        else { return nil }
+        return (stack, part)
     }
 }

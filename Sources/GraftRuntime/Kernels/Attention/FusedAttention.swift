@@ -8,30 +8,31 @@ enum FusedAttentionKernels: KernelFamily {
     }
 }
 
-/// `FusedAttention(Q, K, V, masks...; scale, rows_first)`: `softmax(scale Q K' + masks) V` of operands of rank 3 or 4.
+/// `FusedAttention(Q, K, V, masks...; scale, rows_first, parts)`: `softmax(scale Q K' + masks) V` of operands of rank 3 or 4.
 ///
 /// The operands broadcast like those of the nodes that it stands for. Where `rows_first` says so for Q, K, V or the result,
-/// its shape is (batch, rows, heads, size) instead of (batch, heads, rows, size).
+/// its shape is (batch, rows, heads, size) instead of (batch, heads, rows, size). Where `parts` has a number that is not
+/// negative for Q, K or V, the operand is that part of a tensor of shape (batch, rows, parts, heads, size).
 final class FusedAttentionKernel: Kernel {
     private let core: AttentionCore
     private let scale: Float
     private let rowsFirst: [Bool]
+    private let parts: [Int]
 
     init(_ node: KernelNode) throws {
         core = AttentionCore(allowsBF16: node.options.allowsBF16)
         scale = node.attributes.float("scale") ?? 1
         rowsFirst = (node.attributes.ints("rows_first") ?? [0, 0, 0, 0]).map { $0 != 0 }
-        guard rowsFirst.count == 4 else { throw KernelFailure("rows_first has \(rowsFirst.count) entries, not 4") }
+        parts = node.attributes.ints("parts") ?? [-1, -1, -1]
+        guard rowsFirst.count == 4, parts.count == 3 else {
+            throw KernelFailure("rows_first and parts have \(rowsFirst.count) and \(parts.count) entries, not 4 and 3")
+        }
     }
 
     func run(_ context: KernelContext) throws {
-        let rank = try context.input(0).rank
-        var (q, k, v) = (
-            try Heads(context.plain(0, .float32), rowsFirst[0]), try Heads(context.plain(1, .float32), rowsFirst[1]),
-            try Heads(context.plain(2, .float32), rowsFirst[2])
-        )
-        guard try context.input(1).rank == rank, try context.input(2).rank == rank, k.size == q.size, v.rows == k.rows
-        else {
+        var (q, k, v) = (try operand(0, context), try operand(1, context), try operand(2, context))
+        let rank = q.rank
+        guard k.rank == rank, v.rank == rank, k.size == q.size, v.rows == k.rows else {
             throw KernelFailure(
                 "Q, K and V of shapes \(try context.input(0).shape), \(try context.input(1).shape) and "
                     + "\(try context.input(2).shape) do not fit")
@@ -59,32 +60,50 @@ final class FusedAttentionKernel: Kernel {
         try core.run(problem, context)
     }
 
+    private func operand(_ index: Int, _ context: KernelContext) throws -> Heads {
+        let tensor = try context.plain(index, .float32)
+        return parts[index] < 0 ? try Heads(tensor, rowsFirst[index]) : try Heads(tensor, part: parts[index])
+    }
+
     /// An operand whose heads stand before or behind its rows.
     private struct Heads {
-        let tensor: RuntimeTensor
+        /// How many axes the operand has for the nodes that attention stands for.
+        let rank: Int
         let batch: Int
         let heads: Int
         let rows: Int
         let size: Int
-        let isRowsFirst: Bool
+        /// Where the rows lie; a single sample serves all.
+        let placed: HeadRows
 
         init(_ tensor: RuntimeTensor, _ isRowsFirst: Bool) throws {
             guard tensor.rank == 4 || tensor.rank == 3 && !isRowsFirst else {
                 throw KernelFailure("an operand of shape \(tensor.shape) where 4 axes are needed")
             }
             let shape = tensor.rank == 3 ? [1] + tensor.shape : tensor.shape
-            self.tensor = tensor
+            rank = tensor.rank
             (batch, size) = (shape[0], shape[3])
             (heads, rows) = isRowsFirst ? (shape[2], shape[1]) : (shape[1], shape[2])
-            self.isRowsFirst = isRowsFirst
-        }
-
-        /// Where the rows lie; a single sample serves all.
-        var placed: HeadRows {
             let step = batch == 1 ? 0 : heads &* rows &* size
-            return isRowsFirst
+            placed =
+                isRowsFirst
                 ? HeadRows(tensor, batch: step, head: size, row: heads &* size)
                 : HeadRows(tensor, batch: step, head: rows &* size, row: size)
+        }
+
+        /// One part of a tensor of shape (batch, rows, parts, heads, size).
+        init(_ tensor: RuntimeTensor, part: Int) throws {
+            guard tensor.rank == 5, part < tensor.shape[2] else {
+                throw KernelFailure("no part \(part) of a tensor of shape \(tensor.shape)")
+            }
+            rank = 4
+            (batch, rows, heads, size) = (tensor.shape[0], tensor.shape[1], tensor.shape[3], tensor.shape[4])
+            let width = heads &* size
+            let row = tensor.shape[2] &* width
+            // A tensor without elements has nothing from which a part could start.
+            let start = tensor.count == 0 ? 0 : part * width
+            placed = HeadRows(
+                tensor.part(startingAt: start, []), batch: batch == 1 ? 0 : rows &* row, head: size, row: row)
         }
 
         /// A copy in which single heads and rows are repeated.
@@ -92,7 +111,7 @@ final class FusedAttentionKernel: Kernel {
             if newHeads == heads, newRows == rows { return self }
             let copy = try context.temporary(.float32, [batch, newHeads, newRows, size])
             let source = placed
-            let (from, to) = (tensor.floats, copy.floats)
+            let (from, to) = (placed.tensor.floats, copy.floats)
             Parallel.forEachRange(batch * newHeads * newRows, grain: max(1, 16384 / max(1, size))) { range in
                 for index in range {
                     let (plane, row) = (index / newRows, index % newRows)
