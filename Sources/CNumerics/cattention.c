@@ -5,7 +5,7 @@
 #include <math.h>
 #include <stdint.h>
 
-#include "cblocks.h"
+#include "cactivations.h"
 
 #define NARROW __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,fma,avx512bf16")))
 #define INLINE_NARROW NARROW static inline __attribute__((always_inline))

@@ -21,18 +21,6 @@ INLINE vec clamp(vec x, vec low, vec high) {
     return (vec)_mm512_min_ps((__m512)high, _mm512_max_ps((__m512)low, (__m512)x));
 }
 
-// 2^x for x <= 126: a polynomial for the fraction, whose relative error is at most 7.5e-8, and the exponent added.
-INLINE vec power_of_two(vec x) {
-    vec whole = (vec)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    vec f = x - whole;
-    vec p = 0.00967554096f + f * 0.00132764713f;
-    p = 0.0555071309f + f * p;
-    p = 0.240221202f + f * p;
-    p = 0.693146944f + f * p;
-    p = 1.00000012f + f * p;
-    return (vec)_mm512_scalef_ps((__m512)p, (__m512)whole);
-}
-
 // Adds to sums[r][p] the products of `rows` rows, 16 numbers apart, of `channels` numbers in blocks that are block_step
 // apart, with weights [channel][panel][16]. rows and panel are constants wherever this is used.
 INLINE void multiply_rows(

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "cblocks.h"
+#include "cactivations.h"
 
 int cdepthwise_is_available(void) { return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw"); }
 
@@ -19,19 +19,6 @@ static size_t rows_for(const struct cdepthwise_geometry *g, size_t strip) { retu
 size_t cdepthwise_scratch(const struct cdepthwise_geometry *g, size_t panel, size_t strip) {
     return panel * rows_for(g, strip) * padded_width(g) * BLOCK;
 }
-
-// 1 / x for positive normal numbers whose inverse is normal: an estimate of 14 bits and one step of Newton's method.
-INLINE vec inverse(vec x) {
-    vec estimate = (vec)_mm512_rcp14_ps((__m512)x);
-    return estimate * (2.0f - x * estimate);
-}
-
-INLINE vec swish(vec x) {
-    vec exponent = (vec)_mm512_min_ps((__m512)spread(126.0f), (__m512)(x * -1.44269504f));
-    return x * inverse(1.0f + power_of_two(exponent));
-}
-
-INLINE vec hardswish(vec x) { return x * clamp(x * (1.0f / 6) + 0.5f, spread(0), spread(1)); }
 
 WIDE static void activate(struct cdepthwise_activation activation, float *row, size_t count) {
     vec low = spread(activation.low), high = spread(activation.high);

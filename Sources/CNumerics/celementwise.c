@@ -70,3 +70,42 @@ WIDE void celementwise_sum_rows(const float *x, float *sums, size_t rows) {
         for (size_t i = 0; i < 16; i++) part[i] += x[r * 16 + i];
     for (size_t i = 0; i < 16; i++) sums[i] = (part[i] + part[16 + i]) + (part[32 + i] + part[48 + i]);
 }
+
+static inline float widened(uint16_t x) {
+    union { uint32_t bits; float number; } value = {(uint32_t)x << 16};
+    return value.number;
+}
+
+static inline uint16_t rounded(float x) {
+    union { float number; uint32_t bits; } value = {x};
+    uint32_t bits = value.bits, nearest = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
+    return (uint16_t)((bits & 0x7FFFFFFF) > 0x7F800000 ? bits >> 16 | 0x40 : nearest);
+}
+
+WIDE void celementwise_rounded_binary(
+    enum celementwise_operation operation, const uint16_t *a, const uint16_t *b, uint16_t *z, size_t n) {
+    if (operation == CELEMENTWISE_ADD) {
+        EACH z[i] = rounded(widened(a[i]) + widened(b[i]));
+    } else {
+        EACH z[i] = rounded(widened(a[i]) * widened(b[i]));
+    }
+}
+
+WIDE void celementwise_rounded_rows(
+    enum celementwise_operation operation, const uint16_t *x, const float *numbers, uint16_t *z, size_t rows) {
+    for (size_t r = 0; r < rows; r++)
+        _Pragma("clang loop vectorize(assume_safety)") for (size_t i = 0; i < 16; i++) {
+            float number = widened(x[r * 16 + i]);
+            z[r * 16 + i] = rounded(operation == CELEMENTWISE_ADD ? number + numbers[i] : number * numbers[i]);
+        }
+}
+
+WIDE void celementwise_sum_rounded_rows(const uint16_t *x, float *sums, size_t rows) {
+    float part[64] = {0};
+    size_t r = 0;
+    for (; r + 4 <= rows; r += 4)
+        for (size_t i = 0; i < 64; i++) part[i] += widened(x[r * 16 + i]);
+    for (; r < rows; r++)
+        for (size_t i = 0; i < 16; i++) part[i] += widened(x[r * 16 + i]);
+    for (size_t i = 0; i < 16; i++) sums[i] = (part[i] + part[16 + i]) + (part[32 + i] + part[48 + i]);
+}

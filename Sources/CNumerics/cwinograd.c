@@ -2,16 +2,9 @@
 
 #if defined(__x86_64__)
 
-#include "cblocks.h"
-
-enum { FREQUENCIES = CWINOGRAD_FREQUENCIES };
+#include "cwinogradtiles.h"
 
 int cwinograd_is_available(void) { return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw"); }
-
-// The points at which the polynomials are evaluated: 0, infinity and these two with both signs. With them the largest
-// error, measured against 64-bit arithmetic, is a third of that with 1 and 2.
-#define NEAR 0.70710678f  // The square root of 1/2,
-#define FAR 1.41421356f   // and of 2.
 
 // One column of the weights: w = G g.
 INLINE void weight_column(const vec g[3], vec w[6]) {
@@ -47,18 +40,6 @@ WIDE void cwinograd_transform_weights(
         }
 }
 
-// One column of the input: v = B^T d.
-INLINE void input_column(vec d0, vec d1, vec d2, vec d3, vec d4, vec d5, vec v[6]) {
-    vec near = d4 - 2 * d2, near_odd = NEAR * (d3 - 2 * d1);
-    vec far = d4 - 0.5f * d2, far_odd = FAR * (d3 - 0.5f * d1);
-    v[0] = d0 - 2.5f * d2 + d4;
-    v[1] = near + near_odd;
-    v[2] = near - near_odd;
-    v[3] = far + far_odd;
-    v[4] = far - far_odd;
-    v[5] = d1 - 2.5f * d3 + d5;
-}
-
 INLINE void transform_tile(const float *d, size_t row, float *target, size_t step) {
     vec half[6][6];
     for (size_t j = 0; j < 6; j++) {
@@ -75,25 +56,13 @@ INLINE void transform_tile(const float *d, size_t row, float *target, size_t ste
     }
 }
 
-struct place {
-    size_t image, y, x;
-};
-
-INLINE struct place place_of(size_t tile, const struct cwinograd_geometry *g) {
-    size_t of_image = g->rows * g->columns, within = tile % of_image;
-    return (struct place){
-        tile / of_image, within / g->columns * CWINOGRAD_TILE, within % g->columns * CWINOGRAD_TILE};
-}
-
 WIDE void cwinograd_transform_input(
     const float *source, const struct cwinograd_geometry *g, size_t first, size_t count, size_t first_block,
     size_t end_block, float *transformed, size_t step) {
     size_t row = g->width * BLOCK, plane = g->height * row;
     for (size_t t = 0; t < count; t++) {
         struct place place = place_of(first + t, g);
-        // The first pixel of the window may lie in the padding: positions are shifted by it.
-        int inside = place.y >= g->top && place.x >= g->left && place.y - g->top + 6 <= g->height
-                     && place.x - g->left + 6 <= g->width;
+        int inside = is_inside(place, g);
         for (size_t b = first_block; b < end_block; b++) {
             const float *image = source + (place.image * g->input_blocks + b) * plane;
             float *target = transformed + (b * count + t) * BLOCK;

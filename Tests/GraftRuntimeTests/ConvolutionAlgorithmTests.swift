@@ -64,6 +64,9 @@ import Glibc
             var options = PlanOptions()
             options.optimizes = false
             let (fast, slow) = (try Session(Plan(model)), try Session(Plan(model, options: options)))
+            options.optimizes = true
+            options.allowsBF16 = true
+            let narrow = try Session(Plan(model, options: options))
             let name = try #require(fast.plan.outputs.first?.name)
             for size in sizes {
                 let shape = [size[0], 3, size[1], size[2]]
@@ -74,6 +77,11 @@ import Glibc
                 let difference = zip(found, wanted).reduce(0) { max($0, abs($1.0 - $1.1)) }
                 #expect(found.count == wanted.count && scale > 0)
                 #expect(difference <= 1e-5 * scale, "\(shape): \(difference) of \(scale)")
+                // A few roundings to 8 bits.
+                let rough = try #require(try narrow.run(["x": x])[name]).floats()
+                let distance = zip(rough, wanted).reduce(0) { max($0, abs($1.0 - $1.1)) }
+                #expect(rough.count == wanted.count)
+                #expect(distance <= 1.5e-2 * scale, "\(shape) in bfloat16: \(distance) of \(scale)")
             }
             return Set(Profile(fast.plan).entries.map(\.op.type))
         }

@@ -2,6 +2,7 @@
 // in the blocks of MobileNetV2 and EfficientNet: what lies between the two never leaves the cache of a processor.
 #pragma once
 #include <stddef.h>
+#include <stdint.h>
 
 // The most blocks of channels that are computed at once.
 #define CDEPTHWISE_PANEL 4
@@ -41,3 +42,31 @@ void cdepthwise_run(
     const struct cdepthwise_geometry *geometry, const float *source, const struct cdepthwise_expansion *expansion,
     const float *weights, const float *bias, struct cdepthwise_activation activation, size_t panel, size_t first,
     size_t end, size_t strip, float *scratch, float *target);
+
+// The same on tensors in blocks of numbers of bfloat16, for processors that multiply these (AVX-512 BF16). What lies
+// between the expansion and the window is rounded to bfloat16 as well; sums have 32 bits.
+
+// weights: [channel pair][panel][16][2], zeros where the count of channels is odd; bias: [panel][16].
+struct cdepthwise_rounded_expansion {
+    size_t channels;
+    const uint16_t *weights;
+    const float *bias;
+    struct cdepthwise_activation activation;
+};
+
+int cdepthwise_rounds(void);
+
+// The numbers of 16 bits that the weights of a block take, which rows of the window in pairs take twice: a window begins
+// with the first or the second row of a pair.
+size_t cdepthwise_pair_count(size_t size);
+// weights: [size][size][16].
+void cdepthwise_pair_weights(const float *weights, size_t size, uint16_t *pairs);
+
+size_t cdepthwise_rounded_scratch(const struct cdepthwise_geometry *geometry, size_t panel, size_t strip);
+
+// target: numbers of bfloat16 where rounds is not 0, of 32 bits otherwise.
+void cdepthwise_run_rounded(
+    const struct cdepthwise_geometry *geometry, const uint16_t *source,
+    const struct cdepthwise_rounded_expansion *expansion, const uint16_t *pairs, const float *bias,
+    struct cdepthwise_activation activation, size_t panel, size_t first, size_t end, size_t strip, float *scratch,
+    int rounds, void *target);

@@ -2,6 +2,7 @@
 // program is loaded.
 #pragma once
 #include <stddef.h>
+#include <stdint.h>
 
 enum celementwise_operation {
     CELEMENTWISE_ADD,
@@ -22,3 +23,11 @@ void celementwise_scale_rows(const float *x, const float *factors, float *z, siz
 void celementwise_shift_rows(const float *x, const float *addends, float *z, size_t rows);
 // The sums of the columns of rows of 16 numbers.
 void celementwise_sum_rows(const float *x, float *sums, size_t rows);
+
+// The same on numbers of bfloat16, computed in 32 bits and rounded to nearest even; sums and products only. A number that
+// is not one stays one.
+void celementwise_rounded_binary(
+    enum celementwise_operation operation, const uint16_t *a, const uint16_t *b, uint16_t *z, size_t n);
+void celementwise_rounded_rows(
+    enum celementwise_operation operation, const uint16_t *x, const float *numbers, uint16_t *z, size_t rows);
+void celementwise_sum_rounded_rows(const uint16_t *x, float *sums, size_t rows);

@@ -6,6 +6,7 @@
 // The caller owns the scratch memory and the threads; each function does the part of the work that it is told.
 #pragma once
 #include <stddef.h>
+#include <stdint.h>
 
 // The values of one tile in the domain where convolution is multiplication.
 #define CWINOGRAD_FREQUENCIES 36
@@ -57,3 +58,37 @@ void cwinograd_multiply(
 void cwinograd_transform_output(
     const float *products, size_t step, const struct cwinograd_geometry *geometry, size_t first, size_t count,
     size_t first_block, size_t panel, const float *bias, const float *addend, float low, float high, float *target);
+
+// The same between tensors in blocks of numbers of bfloat16. The numbers that are multiplied are 14-bit integers times a
+// scale that some of them share, for processors that add the products of two pairs of 16 bits in one instruction (AVX-512
+// VNNI): with numbers of bfloat16, which have 8 bits, the transforms would make the result several times less exact than
+// the direct algorithm's is.
+
+// The input channels that share a scale. Sums over more would not fit 32 bits.
+#define CWINOGRAD_CHUNK 32
+
+int cwinograd_has_integers(void);
+
+// Transforms weights of bfloat16 for the input channels begin ..< end, begin a multiple of CWINOGRAD_CHUNK.
+// transformed: [36, step apart][pair of channels][count][16][2]. scales: [chunk][count][16].
+void cwinograd_integer_weights(
+    const uint16_t *weights, size_t input_channels, size_t first, size_t count, size_t begin, size_t end,
+    int16_t *transformed, size_t step, float *scales);
+
+// Transforms the chunks of input blocks first_chunk ..< end_chunk. transformed: [36, step apart][input block][count][16].
+// scales: [chunk][count].
+void cwinograd_integer_input(
+    const uint16_t *source, const struct cwinograd_geometry *geometry, size_t first, size_t count, size_t first_chunk,
+    size_t end_chunk, int16_t *transformed, size_t step, float *scales);
+
+// As cwinograd_multiply, with scales of the tiles and of the weights.
+void cwinograd_integer_multiply(
+    const int16_t *input, size_t input_step, const float *input_scales, const int16_t *weights, size_t weights_step,
+    const float *weight_scales, size_t blocks, size_t tiles, size_t panel, int adds, float *products,
+    size_t products_step);
+
+// As cwinograd_transform_output; addend and target are numbers of bfloat16 where rounds is not 0, of 32 bits otherwise.
+void cwinograd_integer_output(
+    const float *products, size_t step, const struct cwinograd_geometry *geometry, size_t first, size_t count,
+    size_t first_block, size_t panel, const float *bias, const void *addend, float low, float high, int rounds,
+    void *target);

@@ -99,6 +99,8 @@ package struct KernelNode {
     package internal(set) var postOperations: [PostOperation]
     /// Whether the result shall lie in blocks of channels.
     package let prefersBlocks: Bool
+    /// Whether a result in blocks may be rounded to bfloat16.
+    package let roundsBlocks: Bool
     /// How the plan is made.
     package let options: PlanOptions
     /// What is known about the types of the inputs.
@@ -120,6 +122,7 @@ package struct KernelNode {
         attributes = node.attributes
         postOperations = node.postOperations
         prefersBlocks = node.prefersBlocks
+        roundsBlocks = node.roundsBlocks
         inputs = node.inputs.map { $0 != nil }
         outputs = node.outputs.map { $0 != nil }
         self.options = options

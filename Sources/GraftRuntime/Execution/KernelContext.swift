@@ -62,7 +62,7 @@ package final class KernelContext {
         guard inputs.indices.contains(index), let value = inputs[index] else {
             throw KernelFailure("input \(index) is missing")
         }
-        guard case .tensor(let tensor) = value, tensor.layout == .blocked else { return value }
+        guard case .tensor(let tensor) = value, tensor.layout.isBlocked else { return value }
         let result = try reordered(tensor, .channelsLast)
         inputs[index] = .tensor(result)
         return .tensor(result)
@@ -76,10 +76,10 @@ package final class KernelContext {
         return tensor
     }
 
-    /// Whether an input is a tensor in blocks.
+    /// Whether an input is a tensor in blocks, rounded or not.
     package func isBlocked(_ index: Int) -> Bool {
         if inputs.indices.contains(index), case .tensor(let tensor)? = inputs[index] {
-            tensor.layout == .blocked
+            tensor.layout.isBlocked
         } else {
             false
         }
@@ -198,9 +198,7 @@ package final class KernelContext {
     package func output(
         _ index: Int, reusing input: Int, _ type: ElementType, _ shape: [Int], layout: Layout = .rowMajor
     ) throws -> RuntimeTensor {
-        if let count = Self.storedCount(shape, layout), let bytes = type.byteCount(elements: count),
-            let buffer = uniqueBuffer(of: input, bytes: bytes)
-        {
+        if let bytes = layout.byteCount(type, shape), let buffer = uniqueBuffer(of: input, bytes: bytes) {
             let tensor = RuntimeTensor(type, shape, layout: layout, buffer: buffer)
             set(index, tensor)
             return tensor
@@ -232,9 +230,7 @@ package final class KernelContext {
     package func temporary(
         _ type: ElementType, _ shape: [Int], layout: Layout = .rowMajor
     ) throws -> RuntimeTensor {
-        guard let count = Self.storedCount(shape, layout), let bytes = type.byteCount(elements: count),
-            type != .string, Checked.isPossible(shape)
-        else {
+        guard let bytes = layout.byteCount(type, shape), type != .string, Checked.isPossible(shape) else {
             throw KernelFailure("a result of shape \(shape) is not possible")
         }
         let buffer = try arena.allocate(bytes)
@@ -242,19 +238,27 @@ package final class KernelContext {
         return RuntimeTensor(type, shape, layout: layout, buffer: buffer)
     }
 
-    private static func storedCount(_ shape: [Int], _ layout: Layout) -> Int? {
-        layout == .blocked ? RuntimeTensor.blockedCount(shape) : Checked.product(shape)
-    }
-
     /// A copy of a tensor in a memory order; the tensor itself where it has that order.
     package func reordered(_ tensor: RuntimeTensor, _ layout: Layout) throws -> RuntimeTensor {
         if tensor.layout == layout { return tensor }
-        if tensor.layout == .blocked || layout == .blocked {
+        if tensor.layout.isBlocked || layout.isBlocked {
             guard tensor.elementType == .float32, tensor.rank == 4 else {
                 throw KernelFailure("a tensor of \(tensor.rank) axes and \(tensor.elementType.name) has no blocks")
             }
+            // What is rounded goes from and to blocks of 32 bits.
+            if tensor.layout == .roundedBlocks, layout != .blocked {
+                return try reordered(reordered(tensor, .blocked), layout)
+            }
+            if layout == .roundedBlocks, tensor.layout != .blocked {
+                return try reordered(reordered(tensor, .blocked), layout)
+            }
             let result = try temporary(.float32, tensor.shape, layout: layout)
-            if layout == .blocked { fillBlocks(result, from: tensor) } else { emptyBlocks(tensor, into: result) }
+            switch (tensor.layout, layout) {
+            case (.roundedBlocks, _): widenBlocks(tensor, into: result)
+            case (_, .roundedBlocks): roundBlocks(tensor, into: result)
+            case (_, .blocked): fillBlocks(result, from: tensor)
+            default: emptyBlocks(tensor, into: result)
+            }
             return result
         }
         if tensor.isOrderFree { return tensor.viewed(tensor.shape, layout: layout) }

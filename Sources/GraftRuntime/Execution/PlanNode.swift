@@ -22,6 +22,8 @@ package struct PlanNode {
     package var postOperations: [PostOperation] = []
     /// Whether the result shall lie in blocks of channels.
     package var prefersBlocks = false
+    /// Whether a result in blocks may be rounded to bfloat16: nobody reads it who needs more.
+    package var roundsBlocks = false
 
     package init(
         name: String, op: OperatorName, opset: Int, attributes: Attributes = Attributes(), inputs: [Int?],

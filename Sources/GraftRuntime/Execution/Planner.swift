@@ -27,7 +27,7 @@ struct Planner {
         [
             FoldPadding.self, FoldChannelScale.self, RecognizeActivations.self, RecognizeTanhGelu.self,
             RecognizeMomentNormalization.self, RecognizeNormalizations.self, RecognizeAttention.self,
-            FuseEpilogues.self, FuseExpansions.self, ChooseLayouts.self,
+            FuseEpilogues.self, FuseExpansions.self, ChooseLayouts.self, RoundBlocks.self,
         ]
     }
 

@@ -1,3 +1,4 @@
+import CNumerics
 import GraftCore
 
 /// Copies a tensor of 32-bit numbers with 4 axes into one in blocks of channels; channels that fill up become zeros.
@@ -55,5 +56,23 @@ func emptyBlocks(_ blocks: RuntimeTensor, into target: RuntimeTensor) {
                 }
             }
         }
+    }
+}
+
+/// Copies a tensor in blocks of channels into one whose numbers are rounded.
+func roundBlocks(_ source: RuntimeTensor, into target: RuntimeTensor) {
+    let (from, to) = (source.floats, target.rounded)
+    Parallel.forEachRange(source.storedCount, grain: 32768) { range in
+        _ = cconvert(
+            CCONVERT_FLOAT, CCONVERT_BFLOAT16, from + range.lowerBound, to + range.lowerBound, range.count)
+    }
+}
+
+/// Copies a tensor in blocks of rounded numbers into one in blocks of 32-bit numbers.
+func widenBlocks(_ source: RuntimeTensor, into target: RuntimeTensor) {
+    let (from, to) = (source.rounded, target.floats)
+    Parallel.forEachRange(source.storedCount, grain: 32768) { range in
+        _ = cconvert(
+            CCONVERT_BFLOAT16, CCONVERT_FLOAT, from + range.lowerBound, to + range.lowerBound, range.count)
     }
 }

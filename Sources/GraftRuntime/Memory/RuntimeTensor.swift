@@ -17,9 +17,21 @@ package enum Layout: Sendable, Equatable {
     /// Axis 1 in blocks of ``block`` channels: (N, C, spatial...) stored as (N, blocks of C, spatial..., block).
     /// Channels that fill up the last block are zeros. Rank 4 and 32-bit floating point only.
     case blocked
+    /// ``blocked``, each number rounded to bfloat16 and kept in 16 bits; its element type is still float32, which it
+    /// stands for.
+    case roundedBlocks
 
     /// The channels of a block.
     static let block = 16
+
+    /// Whether the channels lie in blocks.
+    var isBlocked: Bool { self == .blocked || self == .roundedBlocks }
+
+    /// The number of bytes that a tensor takes; nil where it overflows.
+    func byteCount(_ type: ElementType, _ shape: [Int]) -> Int? {
+        let count = isBlocked ? RuntimeTensor.blockedCount(shape) : Checked.product(shape)
+        return count.flatMap { (self == .roundedBlocks ? .bfloat16 : type).byteCount(elements: $0) }
+    }
 }
 
 /// A tensor of a run: element type, shape, memory order, and bytes in a shared block.
@@ -51,9 +63,9 @@ package struct RuntimeTensor {
     /// The number of axes.
     package var rank: Int { shape.count }
     /// The number of elements in memory, those that fill up blocks included.
-    package var storedCount: Int { layout == .blocked ? Self.blockedCount(shape) ?? 0 : count }
+    package var storedCount: Int { layout.isBlocked ? Self.blockedCount(shape) ?? 0 : count }
     /// The number of bytes that the elements take.
-    package var byteCount: Int { elementType.byteCount(elements: storedCount) ?? 0 }
+    package var byteCount: Int { layout.byteCount(elementType, shape) ?? 0 }
     /// The number of blocks of channels.
     package var blockCount: Int { (shape[1] + Layout.block - 1) / Layout.block }
 
@@ -66,6 +78,8 @@ package struct RuntimeTensor {
     package var pointer: UnsafeMutableRawPointer { buffer.pointer + offset }
     /// The elements as 32-bit floating-point numbers.
     package var floats: UnsafeMutablePointer<Float> { pointer.assumingMemoryBound(to: Float.self) }
+    /// The elements as numbers of bfloat16.
+    package var rounded: UnsafeMutablePointer<UInt16> { pointer.assumingMemoryBound(to: UInt16.self) }
     /// The elements as 64-bit integers.
     package var int64s: UnsafeMutablePointer<Int64> { pointer.assumingMemoryBound(to: Int64.self) }
     /// The elements as any type of their width.

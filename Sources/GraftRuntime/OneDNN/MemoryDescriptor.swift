@@ -36,12 +36,13 @@ package final class MemoryDescriptor {
 
     /// The layout of a shape in a memory order.
     static func ordered(_ type: ElementType, _ shape: [Int], _ layout: Layout) throws -> MemoryDescriptor {
-        guard layout == .blocked else {
+        guard layout.isBlocked else {
             return try strided(type, shape, strides: RuntimeTensor.strides(shape, layout))
         }
         guard
             let handle = gdnn_layout_channel_blocks(
-                type.rawValue, Int32(shape.count), shape.map { Int64($0) }, Int64(Layout.block))
+                (layout == .roundedBlocks ? .bfloat16 : type).rawValue, Int32(shape.count), shape.map { Int64($0) },
+                Int64(Layout.block))
         else { throw KernelFailure("oneDNN has no blocked layout for shape \(shape)") }
         return MemoryDescriptor(handle: handle)
     }
@@ -52,10 +53,10 @@ package final class MemoryDescriptor {
     }
 
     /// The layout of a convolution's weights with their output channels, or their groups, in blocks of 16.
-    static func filterBlocks(_ shape: [Int]) throws -> MemoryDescriptor {
+    static func filterBlocks(_ shape: [Int], _ type: ElementType = .float32) throws -> MemoryDescriptor {
         guard
             let handle = gdnn_layout_filter_blocks(
-                ElementType.float32.rawValue, Int32(shape.count), shape.map { Int64($0) })
+                type.rawValue, Int32(shape.count), shape.map { Int64($0) })
         else { throw KernelFailure("oneDNN has no layout with blocks of filters for shape \(shape)") }
         return MemoryDescriptor(handle: handle)
     }

@@ -12,6 +12,7 @@ final class ConvolutionKernel: Kernel {
     private let postOperations: [PostOperation]
     private let allowsBF16: Bool
     private let prefersBlocks: Bool
+    private let roundsBlocks: Bool
     private var weights: WeightOperand
     private var prepared: [PreparedConvolution] = []
 
@@ -24,6 +25,7 @@ final class ConvolutionKernel: Kernel {
         postOperations = node.postOperations
         allowsBF16 = node.options.allowsBF16 && gdnn_has_bf16() != 0
         prefersBlocks = node.prefersBlocks
+        roundsBlocks = node.roundsBlocks
         // Narrower weights are converted before the kernel sees them; wider ones are another kernel's.
         weights = WeightOperand(node.constant(1)?.elementType == .float32 ? node.takeConstant(1) : nil)
     }
@@ -77,8 +79,7 @@ final class ConvolutionKernel: Kernel {
             y = try context.output(0, .float32, prepared.shape.target, layout: prepared.targetOrder)
         }
         let operands = WinogradConvolution.Operands(
-            source: x.floats, weights: weights.assumingMemoryBound(to: Float.self), bias: bias?.floats,
-            addend: addend?.floats, target: y.floats)
+            source: x, weights: UnsafeRawPointer(weights), bias: bias?.floats, addend: addend, target: y)
         try winograd.run(operands, context)
     }
 
@@ -89,8 +90,7 @@ final class ConvolutionKernel: Kernel {
         let x = try context.reordered(context.anyOrder(0), prepared.sourceOrder)
         let y = try context.output(0, .float32, prepared.shape.target, layout: prepared.targetOrder)
         let operands = DepthwiseConvolution.Operands(
-            source: x.floats, imageStep: x.blockCount * x.spatialCount * Layout.block,
-            weights: weights.assumingMemoryBound(to: Float.self), bias: bias?.floats, target: y.floats)
+            source: x, weights: weights.assumingMemoryBound(to: Float.self), bias: bias?.floats, target: y)
         try depthwise.run(operands, nil, context)
     }
 
@@ -142,7 +142,7 @@ final class ConvolutionKernel: Kernel {
         }
         let maker = ConvolutionMaker(
             shape: shape, isTransposed: isTransposed, hasBias: hasBias, postOperations: postOperations, fuses: fuses,
-            allowsBF16: allowsBF16, isConstant: weights.constantShape != nil)
+            allowsBF16: allowsBF16, rounds: roundsBlocks, isConstant: weights.constantShape != nil)
         let made = try (prefersBlocks ? maker.inBlocks() : nil) ?? maker.channelsLast()
         if prepared.count >= 16 { prepared.removeFirst() }
         prepared.append(made)
@@ -151,8 +151,8 @@ final class ConvolutionKernel: Kernel {
 }
 
 private func copyBytes(from source: RuntimeTensor, to target: RuntimeTensor) {
-    let (from, to) = (source.floats, target.floats)
-    Parallel.forEachRange(target.storedCount, grain: 32768) { range in
-        (to + range.lowerBound).update(from: from + range.lowerBound, count: range.count)
+    let (from, to) = (source.pointer, target.pointer)
+    Parallel.forEachRange(target.byteCount, grain: 1 << 17) { range in
+        (to + range.lowerBound).copyMemory(from: from + range.lowerBound, byteCount: range.count)
     }
 }

@@ -1,3 +1,4 @@
+import CNumerics
 import COneDNN
 import GraftCore
 
@@ -37,6 +38,8 @@ struct ConvolutionMaker {
     let postOperations: [PostOperation]
     let fuses: Bool
     let allowsBF16: Bool
+    /// Whether a result in blocks is rounded to bfloat16.
+    let rounds: Bool
     let isConstant: Bool
 
     private struct Request {
@@ -50,6 +53,9 @@ struct ConvolutionMaker {
 
     /// The type that products are computed in.
     private var type: ElementType { allowsBF16 && isConstant ? .bfloat16 : .float32 }
+
+    /// The blocks that hold numbers of that type.
+    private var blocks: Layout { type == .bfloat16 ? .roundedBlocks : .blocked }
 
     private func make(_ request: Request) throws -> Primitive? {
         let any = try MemoryDescriptor.any(type, shape.weights)
@@ -75,9 +81,10 @@ struct ConvolutionMaker {
     /// What works between tensors in blocks of channels; nil where nothing fast does.
     func inBlocks() throws -> PreparedConvolution? {
         guard shape.source.count == 4, !isTransposed, fuses || postOperations.isEmpty else { return nil }
-        let sourceOrder: Layout = shape.source[1] <= 4 ? .rowMajor : .blocked
+        let sourceOrder: Layout = shape.source[1] <= 4 ? .rowMajor : blocks
+        let targetOrder: Layout = rounds ? blocks : .blocked
         let source = try MemoryDescriptor.ordered(type, shape.source, sourceOrder)
-        let target = try MemoryDescriptor.ordered(.float32, shape.target, .blocked)
+        let target = try MemoryDescriptor.ordered(.float32, shape.target, targetOrder)
         if let own = try ownAlgorithm() { return own }
         var requests = [Request(source: source, target: target, fuses: true, sums: adds)]
         if adds { requests.append(Request(source: source, target: target, fuses: true)) }
@@ -89,8 +96,8 @@ struct ConvolutionMaker {
                 shape: shape, hasBias: hasBias, wasAskedToFuse: fuses, fusedCount: postOperations.count,
                 sums: request.sums, algorithm: .primitive(primitive),
                 stored: try shape.storedWeights(.float32, transposed: false), weights: weights,
-                sourceOrder: sourceOrder, targetOrder: .blocked)
-            if type != .float32 {
+                sourceOrder: sourceOrder, targetOrder: targetOrder)
+            if type != .float32, sourceOrder == .rowMajor {
                 made.source = try LayoutConverter(
                     from: .ordered(.float32, shape.source, sourceOrder), to: source)
                 made.sourceLayout = source
@@ -102,24 +109,31 @@ struct ConvolutionMaker {
 
     /// An algorithm of our own that is faster than oneDNN's.
     private func ownAlgorithm() throws -> PreparedConvolution? {
-        func prepared(_ algorithm: PreparedConvolution.Algorithm, fusedCount: Int, sums: Bool) throws
-            -> PreparedConvolution
-        {
-            PreparedConvolution(
+        func prepared(
+            _ algorithm: PreparedConvolution.Algorithm, fusedCount: Int, sums: Bool = false, weights: ElementType,
+            canRound: Bool
+        ) throws -> PreparedConvolution {
+            // What follows in steps of its own is computed in 32 bits.
+            let target = rounds && canRound && fusedCount == postOperations.count ? blocks : .blocked
+            return PreparedConvolution(
                 shape: shape, hasBias: hasBias, wasAskedToFuse: fuses, fusedCount: fusedCount, sums: sums,
                 algorithm: algorithm, stored: try shape.storedWeights(.float32, transposed: false),
-                weights: try .filterBlocks(shape.weights), sourceOrder: .blocked, targetOrder: .blocked)
+                weights: try .filterBlocks(shape.weights, weights), sourceOrder: canRound ? blocks : .blocked,
+                targetOrder: target)
         }
         guard isConstant else { return nil }
-        // Faster than the direct algorithm in bfloat16 too.
         if let winograd = WinogradConvolution(shape, postOperations) {
+            let canRound = cwinograd_has_integers() != 0
             return try prepared(
-                .winograd(winograd), fusedCount: winograd.postOperationCount, sums: winograd.addend != nil)
+                .winograd(winograd), fusedCount: winograd.postOperationCount, sums: winograd.addend != nil,
+                weights: canRound ? type : .float32, canRound: canRound)
         }
         if shape.weights.count == 5, shape.weights[1...2] == [1, 1],
             let depthwise = DepthwiseConvolution(shape.window, target: shape.target, postOperations)
         {
-            return try prepared(.depthwise(depthwise), fusedCount: depthwise.postOperationCount, sums: false)
+            let canRound = cdepthwise_rounds() != 0
+            return try prepared(
+                .depthwise(depthwise), fusedCount: depthwise.postOperationCount, weights: .float32, canRound: canRound)
         }
         return nil
     }

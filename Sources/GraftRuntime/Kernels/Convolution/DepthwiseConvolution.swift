@@ -43,14 +43,22 @@ struct DepthwiseConvolution {
     /// The pointers of a run.
     struct Operands {
         /// The image, in blocks: the expansion's where there is one.
-        let source: UnsafePointer<Float>
-        /// The numbers from one image to the next.
-        let imageStep: Int
+        let source: RuntimeTensor
         /// A block after the other, each (height, width, 16).
         let weights: UnsafePointer<Float>
         /// A number for each channel.
         let bias: UnsafePointer<Float>?
-        let target: UnsafeMutablePointer<Float>
+        let target: RuntimeTensor
+    }
+
+    /// What one call of the C code computes: rows of some blocks of an image.
+    private struct Part {
+        let image: Int
+        let panel: Int
+        let blocks: Range<Int>
+        let rows: Range<Int>
+        let strip: Int
+        let scratch: UnsafeMutablePointer<Float>
     }
 
     /// The blocks of channels in the parts that are computed at once: as many parts for each thread as for the next.
@@ -63,102 +71,110 @@ struct DepthwiseConvolution {
     }
 
     /// Computes the convolution; scratch memory lives until the kernel returns.
+    ///
+    /// Sources in blocks of rounded numbers are multiplied as such, and take rounded expansions.
     func run(_ operands: Operands, _ expansion: PackedExpansion? = nil, _ context: KernelContext) throws {
-        let (geometry, activation, images) = (geometry, activation, images)
         let panels = expansion?.panels ?? Self.panels(channels)
         guard images > 0, !panels.isEmpty, geometry.output_height > 0, geometry.output_width > 0 else { return }
-        let widest = panels.reduce(0) { max($0, $1.count) }
-        // Rows enough for a part to stay in a thread's cache.
-        func scratch(_ strip: Int) -> Int { withUnsafePointer(to: geometry) { cdepthwise_scratch($0, widest, strip) } }
-        var strip = geometry.output_height
-        while strip > 1, scratch(strip) > 100 << 10 { strip = (strip + 1) / 2 }
-        // Few images and channels are cut into parts of their height.
-        let units = images * panels.count
-        let parts = min(geometry.output_height, units % Parallel.threads == 0 ? 1 : Parallel.threads)
-        let workers = min(Parallel.threads, units * parts)
-        let scratchCount = scratch(strip)
-        let memory = try context.temporary(.float32, [scratchCount * workers]).floats
-        let (inputPlane, taps) = (geometry.height * geometry.width * Layout.block, geometry.size * geometry.size)
-        let outputPlane = geometry.output_height * geometry.output_width * Layout.block
         let blocks = (channels + Layout.block - 1) / Layout.block
         // Channels that fill up a block have no bias.
         let bias = try context.temporary(.float32, [blocks * Layout.block]).floats
         bias.update(repeating: 0, count: blocks * Layout.block)
         if let given = operands.bias { bias.update(from: given, count: channels) }
+        if operands.source.layout == .roundedBlocks {
+            try runRounded(operands, bias, expansion, panels, context)
+        } else {
+            try runWide(operands, bias, expansion, panels, context)
+        }
+    }
+
+    private func runWide(
+        _ operands: Operands, _ bias: UnsafePointer<Float>, _ expansion: PackedExpansion?, _ panels: [Range<Int>],
+        _ context: KernelContext
+    ) throws {
+        let (geometry, activation, x, y) = (geometry, activation, operands.source, operands.target)
+        let taps = geometry.size * geometry.size * Layout.block
+        func scratch(_ panel: Int, _ strip: Int) -> Int {
+            withUnsafePointer(to: geometry) { cdepthwise_scratch($0, panel, strip) }
+        }
+        try forEachPart(panels, scratch, context) { part in
+            func run(_ expansion: UnsafePointer<cdepthwise_expansion>?) {
+                withUnsafePointer(to: geometry) {
+                    cdepthwise_run(
+                        $0, x.floats + start(part, in: x, isWhole: expansion != nil), expansion,
+                        operands.weights + part.blocks.lowerBound * taps, bias + part.blocks.lowerBound * Layout.block,
+                        activation, part.blocks.count, part.rows.lowerBound, part.rows.upperBound, part.strip,
+                        part.scratch, y.floats + start(part, in: y, isWhole: false))
+                }
+            }
+            if let expansion { withUnsafePointer(to: expansion.part(part.panel)) { run($0) } } else { run(nil) }
+        }
+    }
+
+    private func runRounded(
+        _ operands: Operands, _ bias: UnsafePointer<Float>, _ expansion: PackedExpansion?, _ panels: [Range<Int>],
+        _ context: KernelContext
+    ) throws {
+        let (geometry, activation, x, y) = (geometry, activation, operands.source, operands.target)
+        let (taps, pairs) = (geometry.size * geometry.size * Layout.block, cdepthwise_pair_count(geometry.size))
+        let blocks = (channels + Layout.block - 1) / Layout.block
+        let weights = try context.temporary(.bfloat16, [blocks * pairs]).rounded
+        for block in 0..<blocks {
+            cdepthwise_pair_weights(operands.weights + block * taps, geometry.size, weights + block * pairs)
+        }
+        func scratch(_ panel: Int, _ strip: Int) -> Int {
+            withUnsafePointer(to: geometry) { cdepthwise_rounded_scratch($0, panel, strip) }
+        }
+        let rounds = y.layout == .roundedBlocks
+        try forEachPart(panels, scratch, context) { part in
+            let place = start(part, in: y, isWhole: false)
+            let target = rounds ? UnsafeMutableRawPointer(y.rounded + place) : UnsafeMutableRawPointer(y.floats + place)
+            func run(_ expansion: UnsafePointer<cdepthwise_rounded_expansion>?) {
+                withUnsafePointer(to: geometry) {
+                    cdepthwise_run_rounded(
+                        $0, x.rounded + start(part, in: x, isWhole: expansion != nil), expansion,
+                        weights + part.blocks.lowerBound * pairs, bias + part.blocks.lowerBound * Layout.block,
+                        activation, part.blocks.count, part.rows.lowerBound, part.rows.upperBound, part.strip,
+                        part.scratch, rounds ? 1 : 0, target)
+                }
+            }
+            if let expansion { withUnsafePointer(to: expansion.roundedPart(part.panel)) { run($0) } } else { run(nil) }
+        }
+    }
+
+    /// Where the blocks of a part start in a tensor, or its image.
+    private func start(_ part: Part, in tensor: RuntimeTensor, isWhole: Bool) -> Int {
+        let first = part.image * tensor.blockCount + (isWhole ? 0 : part.blocks.lowerBound)
+        return first * tensor.spatialCount * Layout.block
+    }
+
+    /// Cuts the work into parts that stay in a thread's cache.
+    private func forEachPart(
+        _ panels: [Range<Int>], _ scratch: (_ panel: Int, _ strip: Int) -> Int, _ context: KernelContext,
+        _ body: (Part) -> Void
+    ) throws {
+        let widest = panels.reduce(0) { max($0, $1.count) }
+        let height = geometry.output_height
+        var strip = height
+        while strip > 1, scratch(widest, strip) > 100 << 10 { strip = (strip + 1) / 2 }
+        // Few images and channels are cut into parts of their height.
+        let units = images * panels.count
+        let parts = min(height, units % Parallel.threads == 0 ? 1 : Parallel.threads)
+        let workers = min(Parallel.threads, units * parts)
+        let scratchCount = scratch(widest, strip)
+        let memory = try context.temporary(.float32, [scratchCount * workers]).floats
         Parallel.forEachRange(workers) { range in
             for worker in range {
                 for unit in (units * parts * worker / workers)..<(units * parts * (worker + 1) / workers) {
-                    let (image, part) = (unit / parts / panels.count, unit % parts)
-                    let panel = unit / parts % panels.count
-                    let range = panels[panel]
-                    let image0 = operands.source + image * operands.imageStep
-                    withUnsafePointer(to: geometry) { geometry in
-                        func run(_ source: UnsafePointer<Float>, _ expansion: UnsafePointer<cdepthwise_expansion>?) {
-                            cdepthwise_run(
-                                geometry, source, expansion,
-                                operands.weights + range.lowerBound * taps * Layout.block,
-                                bias + range.lowerBound * Layout.block, activation, range.count,
-                                geometry.pointee.output_height * part / parts,
-                                geometry.pointee.output_height * (part + 1) / parts, strip,
-                                memory + worker * scratchCount,
-                                operands.target + (image * blocks + range.lowerBound) * outputPlane)
-                        }
-                        if let expansion {
-                            withUnsafePointer(to: expansion.part(panel)) { run(image0, $0) }
-                        } else {
-                            run(image0 + range.lowerBound * inputPlane, nil)
-                        }
-                    }
+                    let (panel, part) = (unit / parts % panels.count, unit % parts)
+                    body(
+                        Part(
+                            image: unit / parts / panels.count, panel: panel, blocks: panels[panel],
+                            rows: (height * part / parts)..<(height * (part + 1) / parts), strip: strip,
+                            scratch: memory + worker * scratchCount))
                 }
             }
         }
-    }
-}
-
-/// The weights of a 1 by 1 convolution in the order in which ``DepthwiseConvolution`` reads them.
-struct PackedExpansion {
-    let panels: [Range<Int>]
-    private let buffer: Buffer
-    private let channels: Int
-    private let biasStart: Int
-    private let activation: cdepthwise_activation
-
-    /// - Parameters:
-    ///   - weights: (outputs, inputs, 1, 1), at any address.
-    ///   - bias: a number for each output.
-    init(
-        _ weights: RuntimeTensor, bias: [Float], _ activation: cdepthwise_activation, _ arena: Arena
-    ) throws {
-        let (outputs, inputs, lanes) = (weights.shape[0], weights.shape[1], Layout.block)
-        let panels = DepthwiseConvolution.panels(outputs)
-        let padded = (outputs + lanes - 1) / lanes * lanes
-        let buffer = try arena.allocate(4 * padded * (inputs + 1))
-        let target = buffer.pointer.assumingMemoryBound(to: Float.self)
-        let source = UnsafeRawPointer(weights.pointer)
-        var position = 0
-        for panel in panels {
-            for input in 0..<inputs {
-                for output in (panel.lowerBound * lanes)..<(panel.upperBound * lanes) {
-                    target[position] =
-                        output < outputs
-                        ? source.loadUnaligned(fromByteOffset: 4 * (output * inputs + input), as: Float.self) : 0
-                    position += 1
-                }
-            }
-        }
-        for output in 0..<padded { target[position + output] = output < outputs ? bias[output] : 0 }
-        (self.panels, self.buffer, channels, biasStart, self.activation) = (
-            panels, buffer, inputs, position, activation
-        )
-    }
-
-    /// The weights and the bias of a panel; they live as long as this value.
-    func part(_ panel: Int) -> cdepthwise_expansion {
-        let numbers = buffer.pointer.assumingMemoryBound(to: Float.self)
-        let first = panels[panel].lowerBound * Layout.block
-        return cdepthwise_expansion(
-            channels: channels, weights: numbers + first * channels, bias: numbers + biasStart + first,
-            activation: activation)
     }
 }
 

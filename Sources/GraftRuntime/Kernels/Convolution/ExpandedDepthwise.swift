@@ -29,10 +29,15 @@ final class ExpandedDepthwiseKernel: Kernel {
     private var filters: WeightOperand
     private var expansion: RuntimeTensor?
     private var packed: PackedExpansion?
+    private let source: Layout
+    private let target: Layout
 
     init(_ node: KernelNode) throws {
         attributes = try WindowAttributes(node.attributes)
         postOperations = node.postOperations
+        let allowsBF16 = node.options.allowsBF16 && gdnn_has_bf16() != 0 && cdepthwise_rounds() != 0
+        source = allowsBF16 ? .roundedBlocks : .blocked
+        target = allowsBF16 && node.roundsBlocks ? .roundedBlocks : .blocked
         guard let expansion = node.takeConstant(1), let filters = node.takeConstant(3),
             expansion.elementType == .float32, filters.elementType == .float32, expansion.rank == 4, filters.rank == 4,
             expansion.shape[0] == filters.shape[0], expansion.shape[2...] == [1, 1], filters.shape[1] == 1
@@ -63,7 +68,7 @@ final class ExpandedDepthwiseKernel: Kernel {
     }
 
     func run(_ context: KernelContext) throws {
-        let x = try context.reordered(context.anyOrder(0), .blocked)
+        let x = try context.reordered(context.anyOrder(0), source)
         guard x.shape[1] == expansionShape[1] else {
             throw KernelFailure("an input of shape \(x.shape) does not fit weights of shape \(expansionShape)")
         }
@@ -73,15 +78,15 @@ final class ExpandedDepthwiseKernel: Kernel {
         guard let convolution = DepthwiseConvolution(window, target: shape, postOperations) else {
             throw KernelFailure("a depthwise window \(window.kernel) with strides \(window.strides) has no kernel")
         }
-        let y = try context.output(0, .float32, shape, layout: .blocked)
+        let isComplete = convolution.postOperationCount == postOperations.count
+        let y = try context.output(0, .float32, shape, layout: isComplete ? target : .blocked)
         let taps = [channels, 1, 1] + filterShape[2...]
         let weights = try filters.pointer(
             nil, version: nil, stored: .strided(.float32, taps), in: .filterBlocks(taps), context)
         let expansion = try expansion(context.arena)
         try bias.withUnsafeBufferPointer { bias in
             let operands = DepthwiseConvolution.Operands(
-                source: x.floats, imageStep: x.blockCount * x.spatialCount * Layout.block,
-                weights: weights.assumingMemoryBound(to: Float.self), bias: bias.baseAddress, target: y.floats)
+                source: x, weights: weights.assumingMemoryBound(to: Float.self), bias: bias.baseAddress, target: y)
             try convolution.run(operands, expansion, context)
         }
         try applyPostOperations(postOperations.dropFirst(convolution.postOperationCount), context)
@@ -90,7 +95,8 @@ final class ExpandedDepthwiseKernel: Kernel {
     private func expansion(_ arena: Arena) throws -> PackedExpansion {
         if let packed { return packed }
         guard let weights = expansion.take() else { throw KernelFailure("the weights are missing") }
-        let made = try PackedExpansion(weights, bias: expansionBias, between, arena)
+        let made = try PackedExpansion(
+            weights, bias: expansionBias, between, rounds: source == .roundedBlocks, arena)
         weights.releasePages()
         packed = made
         return made

@@ -71,7 +71,11 @@ extension PoolingKernels {
             withUnsafeTemporaryAllocation(of: Float.self, capacity: lanes) { sums in
                 guard let sums = sums.baseAddress else { return }
                 for index in range {
-                    celementwise_sum_rows(source + index * points * lanes, sums, points)
+                    if x.layout == .roundedBlocks {
+                        celementwise_sum_rounded_rows(x.rounded + index * points * lanes, sums, points)
+                    } else {
+                        celementwise_sum_rows(source + index * points * lanes, sums, points)
+                    }
                     let first = index % blocks * lanes
                     let out = target + (index / blocks * channels + first)
                     for lane in 0..<min(lanes, channels - first) { out[lane] = sums[lane] / Float(points) }
@@ -147,9 +151,9 @@ final class PoolKernel: Kernel {
         let overshoots = zip(window.fittedEnd, window.end).contains { $0 > $1 }
         let shape = [x.shape[0], x.shape[1]] + window.output
         guard kind == .maximum || !overshoots, window.dilations.allSatisfy({ $0 == 1 }), !shape.contains(0),
-            let primitive = try primitive(.float32, x.shape, shape, window, .blocked)
+            let primitive = try primitive(.float32, x.shape, shape, window, x.layout)
         else { return false }
-        let y = try context.output(0, .float32, shape, layout: .blocked)
+        let y = try context.output(0, .float32, shape, layout: x.layout)
         try primitive.run(context.arena, (GDNN_ARG_SRC, x.pointer), (GDNN_ARG_DST, y.pointer))
         return true
     }

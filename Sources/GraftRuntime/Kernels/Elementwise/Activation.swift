@@ -64,6 +64,9 @@ final class ElementwiseKernel: Kernel {
         if try PreciseActivations.run(activation, context) { return }
         // Channels that fill up a block must stay zeros.
         if !keepsZero, context.isBlocked(0) { _ = try context.input(0) }
+        if try context.anyOrder(0).layout == .roundedBlocks {
+            context.replaceInput(0, try context.reordered(context.anyOrder(0), .blocked))
+        }
         let (shape, layout) = try { (try context.anyOrder(0).shape, try context.anyOrder(0).layout) }()
         guard try context.anyOrder(0).elementType == .float32 else {
             throw KernelFailure("elements of type \(try context.anyOrder(0).elementType.name)")
@@ -121,7 +124,7 @@ func applyPostOperations(_ operations: some Collection<PostOperation>, _ context
                 tensor.pointer, tensor.pointer, tensor.storedCount, context.arena)
         case .add(let input):
             // The sum is made in the order of the result.
-            if tensor.layout != .blocked, context.isBlocked(input) { _ = try context.input(input) }
+            if !tensor.layout.isBlocked, context.isBlocked(input) { _ = try context.input(input) }
             context.append(.tensor(tensor), version: 0)
             try runArithmetic(.add, context, context.inputCount - 1, input)
         }

@@ -33,11 +33,21 @@ private func combineBlocks(
     _ operation: ArithmeticOperation, _ context: KernelContext, _ first: Int, _ second: Int, _ shape: [Int]
 ) throws {
     let reusable = context.isBlocked(first) ? first : second
-    let y = try context.output(0, reusing: reusable, .float32, shape, layout: .blocked)
-    let a = try context.reordered(context.anyOrder(first), .blocked)
-    let b = try context.reordered(context.anyOrder(second), .blocked)
-    let (x, w, z) = (a.floats, b.floats, y.floats)
+    let layouts = try (context.anyOrder(first).layout, context.anyOrder(second).layout)
+    let layout: Layout = layouts == (.roundedBlocks, .roundedBlocks) ? .roundedBlocks : .blocked
+    let y = try context.output(0, reusing: reusable, .float32, shape, layout: layout)
+    let a = try context.reordered(context.anyOrder(first), layout)
+    let b = try context.reordered(context.anyOrder(second), layout)
     let native = operation.native
+    if layout == .roundedBlocks {
+        let (x, w, z) = (a.rounded, b.rounded, y.rounded)
+        Parallel.forEachRange(y.storedCount, grain: 32768) { range in
+            celementwise_rounded_binary(
+                native, x + range.lowerBound, w + range.lowerBound, z + range.lowerBound, range.count)
+        }
+        return
+    }
+    let (x, w, z) = (a.floats, b.floats, y.floats)
     Parallel.forEachRange(y.storedCount, grain: 32768) { range in
         celementwise_binary(
             native, x + range.lowerBound, 1, w + range.lowerBound, 1, z + range.lowerBound, range.count)
@@ -49,7 +59,8 @@ private func combineRows(
 ) throws {
     // One number for each channel, filled up with zeros like the blocks.
     let factors = try context.reordered(context.anyOrder(row), .blocked)
-    let y = try context.output(0, reusing: full, .float32, shape, layout: .blocked)
+    let layout = try context.anyOrder(full).layout
+    let y = try context.output(0, reusing: full, .float32, shape, layout: layout)
     let x = try context.anyOrder(full)
     let (points, blocks) = (x.spatialCount, x.blockCount)
     let (source, numbers, target) = (x.floats, factors.floats, y.floats)
@@ -59,6 +70,10 @@ private func combineRows(
         for index in range {
             let place = index * points * lanes
             let row = numbers + (isShared ? index % blocks : index) * lanes
+            if layout == .roundedBlocks {
+                celementwise_rounded_rows(operation.native, x.rounded + place, row, y.rounded + place, points)
+                continue
+            }
             if operation == .add {
                 celementwise_shift_rows(source + place, row, target + place, points)
             } else {
