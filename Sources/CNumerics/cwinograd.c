@@ -6,15 +6,14 @@
 
 int cwinograd_is_available(void) { return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw"); }
 
-// One column of the weights: w = G g.
+// One column of the weights: w = G g, but for the factors -2 / 3 and 1 / 6 of its rows, which the output's transform has.
 INLINE void weight_column(const vec g[3], vec w[6]) {
-    vec near = (g[0] + 0.5f * g[2]) * (-2.0f / 3), near_odd = g[1] * (-2.0f / 3 * NEAR);
-    vec far = (g[0] + 2.0f * g[2]) * (1.0f / 6), far_odd = g[1] * (1.0f / 6 * FAR);
+    vec near = g[0] + 0.5f * g[2], far = g[0] + 2.0f * g[2];
     w[0] = g[0];
-    w[1] = near + near_odd;
-    w[2] = near - near_odd;
-    w[3] = far + far_odd;
-    w[4] = far - far_odd;
+    w[1] = near + NEAR * g[1];
+    w[2] = near - NEAR * g[1];
+    w[3] = far + FAR * g[1];
+    w[4] = far - FAR * g[1];
     w[5] = g[2];
 }
 
@@ -111,26 +110,36 @@ INLINE void multiply_panel(
     }
 }
 
+// The share of one frequency of what is read next.
+INLINE void prefetch(struct cwinograd_ahead ahead, size_t f) {
+    for (size_t b = 0; b < ahead.count; b++) {
+        const float *start = ahead.weights + b * ahead.step;
+        for (size_t i = ahead.lines * f / FREQUENCIES; i < ahead.lines * (f + 1) / FREQUENCIES; i++)
+            __builtin_prefetch(start + i * BLOCK, 0, 2);
+    }
+}
+
 WIDE void cwinograd_multiply(
     const float *input, size_t input_step, const float *weights, size_t weights_step, size_t blocks, size_t tiles,
-    size_t panel, int adds, float *products, size_t products_step) {
-    for (size_t f = 0; f < FREQUENCIES; f++, input += input_step, weights += weights_step, products += products_step)
+    size_t panel, int adds, float *products, size_t products_step, struct cwinograd_ahead ahead) {
+    for (size_t f = 0; f < FREQUENCIES; f++, input += input_step, weights += weights_step, products += products_step) {
+        prefetch(ahead, f);
         switch (panel) {
         case 1: multiply_panel(input, weights, blocks, tiles, 1, adds, products); break;
         case 2: multiply_panel(input, weights, blocks, tiles, 2, adds, products); break;
         case 3: multiply_panel(input, weights, blocks, tiles, 3, adds, products); break;
         case 4: multiply_panel(input, weights, blocks, tiles, 4, adds, products); break;
         }
+    }
 }
 
 // One column of the output: y = A^T m.
 INLINE void output_column(vec m0, vec m1, vec m2, vec m3, vec m4, vec m5, vec y[4]) {
-    vec near = m1 + m2, near_odd = NEAR * (m1 - m2);
-    vec far = m3 + m4, far_odd = FAR * (m3 - m4);
-    y[0] = m0 + near + far;
-    y[1] = near_odd + far_odd;
-    y[2] = 0.5f * near + 2 * far;
-    y[3] = 0.5f * near_odd + 2 * far_odd + m5;
+    vec near = m1 + m2, near_odd = m1 - m2, far = m3 + m4, far_odd = m3 - m4;
+    y[0] = m0 - (2.0f / 3) * near + (1.0f / 6) * far;
+    y[1] = (-2.0f / 3 * NEAR) * near_odd + (1.0f / 6 * FAR) * far_odd;
+    y[2] = (1.0f / 3) * (far - near);
+    y[3] = (-1.0f / 3 * NEAR) * near_odd + (1.0f / 3 * FAR) * far_odd + m5;
 }
 
 WIDE void cwinograd_transform_output(
@@ -192,7 +201,7 @@ void cwinograd_transform_input(
 
 void cwinograd_multiply(
     const float *input, size_t input_step, const float *weights, size_t weights_step, size_t blocks, size_t tiles,
-    size_t panel, int adds, float *products, size_t products_step) { __builtin_trap(); }
+    size_t panel, int adds, float *products, size_t products_step, struct cwinograd_ahead ahead) { __builtin_trap(); }
 
 void cwinograd_transform_output(
     const float *products, size_t step, const struct cwinograd_geometry *geometry, size_t first, size_t count,

@@ -10,6 +10,8 @@
 
 // The values of one tile in the domain where convolution is multiplication.
 #define CWINOGRAD_FREQUENCIES 36
+// The numbers of a filter of one input and one output channel.
+#define CWINOGRAD_FILTER 9
 // The output pixels of a tile in each direction.
 #define CWINOGRAD_TILE 4
 // The channels in a block, and the most output blocks that are multiplied at once.
@@ -46,11 +48,18 @@ void cwinograd_transform_input(
     const float *source, const struct cwinograd_geometry *geometry, size_t first, size_t count, size_t first_block,
     size_t end_block, float *transformed, size_t step);
 
+// Weights that are transformed next: `count` runs of `lines` times 16 numbers, `step` numbers apart.
+struct cwinograd_ahead {
+    const float *weights;
+    size_t count, step, lines;
+};
+
 // For each frequency: products[b][t][16], which is set or added to, gets the sum over `blocks` blocks of input channels c
-// of input[c][t] * weights[c][b][16], for the tiles 0 ..< tiles and `panel` output blocks b.
+// of input[c][t] * weights[c][b][16], for the tiles 0 ..< tiles and `panel` output blocks b. Meanwhile the memory is asked
+// for what is ahead: with few tiles it would else be waited for longer than computed.
 void cwinograd_multiply(
     const float *input, size_t input_step, const float *weights, size_t weights_step, size_t blocks, size_t tiles,
-    size_t panel, int adds, float *products, size_t products_step);
+    size_t panel, int adds, float *products, size_t products_step, struct cwinograd_ahead ahead);
 
 // Makes `count` output tiles from tile `first` on, of the output blocks first_block ..< first_block + panel.
 // products: [36, step apart][panel][count][16]. bias: a number for each output channel, or NULL. addend: added to the

@@ -14,12 +14,18 @@ protocol WinogradArithmetic {
     func transformWeights(_ blocks: Range<Int>, _ channels: Range<Int>, into target: WinogradNumbers<Number>)
     /// Transforms tiles of some chunks of ``channelsAtOnce`` input channels.
     func transformInput(_ tiles: Range<Int>, chunks: Range<Int>, into target: WinogradNumbers<Number>)
-    /// Sets or adds to products the sums over some input blocks.
+    /// Sets or adds to products the sums over some input blocks; meanwhile asks the memory for the weights `ahead`.
     func multiply(
         _ input: WinogradNumbers<Number>, _ weights: WinogradNumbers<Number>, blocks: Int, tiles: Int, panel: Int,
-        adds: Bool, _ products: WinogradNumbers<Float>)
+        adds: Bool, _ products: WinogradNumbers<Float>, ahead: WinogradFilters?)
     /// Makes output tiles.
     func transformOutput(_ products: WinogradNumbers<Float>, _ tiles: Range<Int>, _ blocks: Range<Int>)
+}
+
+/// Weights of some output blocks and some input channels.
+struct WinogradFilters {
+    let blocks: Range<Int>
+    let channels: Range<Int>
 }
 
 /// Numbers between the transforms, and the scales that some of them share, where they have them.
@@ -65,11 +71,19 @@ struct FloatWinograd: WinogradArithmetic {
 
     func multiply(
         _ input: WinogradNumbers<Float>, _ weights: WinogradNumbers<Float>, blocks: Int, tiles: Int, panel: Int,
-        adds: Bool, _ products: WinogradNumbers<Float>
+        adds: Bool, _ products: WinogradNumbers<Float>, ahead: WinogradFilters?
     ) {
         cwinograd_multiply(
             input.numbers, input.step, weights.numbers, weights.step, blocks, tiles, panel, adds ? 1 : 0,
-            products.numbers, products.step)
+            products.numbers, products.step, ahead.map(place) ?? cwinograd_ahead())
+    }
+
+    private func place(of filters: WinogradFilters) -> cwinograd_ahead {
+        let filter = Int(CWINOGRAD_FILTER)
+        let start = (filters.blocks.lowerBound * channels + filters.channels.lowerBound) * filter * Layout.block
+        return cwinograd_ahead(
+            weights: operands.weights.assumingMemoryBound(to: Float.self) + start, count: filters.blocks.count,
+            step: channels * filter * Layout.block, lines: filters.channels.count * filter)
     }
 
     func transformOutput(_ products: WinogradNumbers<Float>, _ tiles: Range<Int>, _ blocks: Range<Int>) {
@@ -108,7 +122,7 @@ struct IntegerWinograd: WinogradArithmetic {
 
     func multiply(
         _ input: WinogradNumbers<Int16>, _ weights: WinogradNumbers<Int16>, blocks: Int, tiles: Int, panel: Int,
-        adds: Bool, _ products: WinogradNumbers<Float>
+        adds: Bool, _ products: WinogradNumbers<Float>, ahead: WinogradFilters?
     ) {
         cwinograd_integer_multiply(
             input.numbers, input.step, input.scales, weights.numbers, weights.step, weights.scales, blocks, tiles,

@@ -32,7 +32,7 @@ struct WinogradConvolution {
         tiles = shape.source[0] * rows * columns
         // The tiles at the edges are computed whole, and few tiles make the products of narrow matrices.
         let useful = Double(shape.source[0] * window.output[0] * window.output[1]) / Double(tiles * tile * tile)
-        guard useful > 0.5, tiles >= 8 else { return nil }
+        guard useful > 0.5, tiles >= 4 else { return nil }
         geometry = cwinograd_geometry(
             height: window.input[0], width: window.input[1], top: window.begin[0], left: window.begin[1],
             output_height: window.output[0], output_width: window.output[1], rows: rows, columns: columns,
@@ -147,7 +147,7 @@ struct WinogradConvolution {
                         let panel = panel(index)
                         arithmetic.multiply(
                             input, weights.part(index), blocks: arithmetic.geometry.input_blocks, tiles: part.count,
-                            panel: panel.count, adds: false, products)
+                            panel: panel.count, adds: false, products, ahead: nil)
                         arithmetic.transformOutput(products, part, panel)
                     }
                 }
@@ -164,7 +164,7 @@ struct WinogradConvolution {
         let panels = min(blocks, ((blocks + most - 1) / most + threads - 1) / threads * threads)
         let workers = min(threads, panels)
         let group = max(24, min(tiles, (10 << 18) / (Int(CWINOGRAD_FREQUENCIES) * channels)))
-        let (chunk, part) = (A.channelsAtOnce, 4 * Self.block)
+        let (chunk, part) = (A.channelsAtOnce, 2 * Self.block)
         let chunks = (channels + chunk - 1) / chunk
         let inputs = try Scratch<A.Number>(
             1, blocks: geometry.input_blocks * group, scales: chunks * group, context)
@@ -172,6 +172,7 @@ struct WinogradConvolution {
             workers, blocks: part * most, scales: part / chunk * most * Self.block, context)
         let sums = try Scratch<Float>(workers, blocks: most * group, scales: 0, context)
         let input = inputs.part(0)
+        func panel(_ index: Int) -> Range<Int> { (blocks * index / panels)..<(blocks * (index + 1) / panels) }
         for first in stride(from: 0, to: tiles, by: group) {
             let group = first..<min(first + group, tiles)
             Parallel.forEachRange(chunks) { arithmetic.transformInput(group, chunks: $0, into: input) }
@@ -179,14 +180,21 @@ struct WinogradConvolution {
                 for worker in range {
                     let (weights, products) = (filters.part(worker), sums.part(worker))
                     for index in (panels * worker / workers)..<(panels * (worker + 1) / workers) {
-                        let panel = (blocks * index / panels)..<(blocks * (index + 1) / panels)
+                        let panel = panel(index)
                         for channel in stride(from: 0, to: channels, by: part) {
                             let end = min(channel + part, channels)
+                            // The first of the next panel follow the last of this one, where that is the thread's too.
+                            let ahead =
+                                end < channels
+                                ? WinogradFilters(blocks: panel, channels: end..<min(end + part, channels))
+                                : WinogradFilters(
+                                    blocks: panel.upperBound..<min(panel.upperBound + panel.count, blocks),
+                                    channels: 0..<min(part, channels))
                             arithmetic.transformWeights(panel, channel..<end, into: weights)
                             arithmetic.multiply(
                                 input.dropping(channel * group.count, scales: channel / chunk * group.count), weights,
                                 blocks: (end - channel) / Self.block, tiles: group.count, panel: panel.count,
-                                adds: channel > 0, products)
+                                adds: channel > 0, products, ahead: ahead)
                         }
                         arithmetic.transformOutput(products, group, panel)
                     }
