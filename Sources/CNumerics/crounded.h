@@ -8,6 +8,9 @@
 #define WIDE_ROUNDED __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,avx512bf16,fma")))
 #define INLINE_ROUNDED WIDE_ROUNDED static inline __attribute__((always_inline))
 
+// Loops over registers: where one is left, they lie in memory.
+#define UNROLLED _Pragma("clang loop unroll(full)")
+
 // 16 pairs of numbers.
 typedef uint32_t pairs16 __attribute__((vector_size(64), aligned(4), may_alias));
 
@@ -48,16 +51,16 @@ INLINE_ROUNDED void multiply_rounded_rows(
     for (; channels >= BLOCK; channels -= BLOCK, a += block_step)
         for (size_t c = 0; c < BLOCK; c += 2, w += panel * 2 * BLOCK) {
             pairs16 column[MOST_PANEL];
-            for (size_t p = 0; p < panel; p++) column[p] = load_pairs(w + p * 2 * BLOCK);
-            for (size_t r = 0; r < rows; r++) {
+            UNROLLED for (size_t p = 0; p < panel; p++) column[p] = load_pairs(w + p * 2 * BLOCK);
+            UNROLLED for (size_t r = 0; r < rows; r++) {
                 pairs16 x = spread_pair(a + r * BLOCK + c);
-                for (size_t p = 0; p < panel; p++) sums[r][p] = add_products(sums[r][p], x, column[p]);
+                UNROLLED for (size_t p = 0; p < panel; p++) sums[r][p] = add_products(sums[r][p], x, column[p]);
             }
         }
     for (size_t c = 0; c < channels; c += 2, w += panel * 2 * BLOCK)
-        for (size_t r = 0; r < rows; r++) {
+        UNROLLED for (size_t r = 0; r < rows; r++) {
             pairs16 x = spread_pair(a + r * BLOCK + c);
-            for (size_t p = 0; p < panel; p++)
+            UNROLLED for (size_t p = 0; p < panel; p++)
                 sums[r][p] = add_products(sums[r][p], x, load_pairs(w + p * 2 * BLOCK));
         }
 }

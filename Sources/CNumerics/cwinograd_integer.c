@@ -163,24 +163,24 @@ INLINE_INTEGER void multiply_tiles(
     size_t step = tiles * BLOCK;
     for (size_t block = 0; block < blocks; block += CHUNK_BLOCKS) {
         size_t end = block + CHUNK_BLOCKS < blocks ? block + CHUNK_BLOCKS : blocks;
+        __mmask16 added = adds || block > 0 ? 0xFFFF : 0;
         __m512i sums[MOST_ROWS][MOST_PANEL];
-        for (size_t r = 0; r < rows; r++)
-            for (size_t p = 0; p < panel; p++) sums[r][p] = _mm512_setzero_si512();
+        UNROLLED for (size_t r = 0; r < rows; r++)
+            UNROLLED for (size_t p = 0; p < panel; p++) sums[r][p] = _mm512_setzero_si512();
         for (size_t b = block; b < end; b++, a += step)
             for (size_t c = 0; c < BLOCK; c += 2, w += panel * 2 * BLOCK) {
                 __m512i column[MOST_PANEL];
-                for (size_t p = 0; p < panel; p++) column[p] = _mm512_loadu_si512(w + p * 2 * BLOCK);
-                for (size_t r = 0; r < rows; r++) {
+                UNROLLED for (size_t p = 0; p < panel; p++) column[p] = _mm512_loadu_si512(w + p * 2 * BLOCK);
+                UNROLLED for (size_t r = 0; r < rows; r++) {
                     __m512i x = (__m512i)spread_pair((const uint16_t *)a + r * BLOCK + c);
-                    for (size_t p = 0; p < panel; p++) sums[r][p] = add_integer_products(sums[r][p], x, column[p]);
+                    UNROLLED for (size_t p = 0; p < panel; p++) sums[r][p] = add_integer_products(sums[r][p], x, column[p]);
                 }
             }
-        for (size_t p = 0; p < panel; p++) {
+        UNROLLED for (size_t p = 0; p < panel; p++) {
             vec scale = load(weight_scales + p * BLOCK);
-            for (size_t r = 0; r < rows; r++) {
+            UNROLLED for (size_t r = 0; r < rows; r++) {
                 float *target = z + p * step + r * BLOCK;
-                vec start = {0};
-                if (adds || block > 0) start = load(target);
+                vec start = (vec)_mm512_maskz_loadu_ps(added, target);
                 store(target, start + (vec)_mm512_cvtepi32_ps(sums[r][p]) * (scale * spread(input_scales[r])));
             }
         }
