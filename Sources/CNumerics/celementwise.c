@@ -1,5 +1,7 @@
 #include "celementwise.h"
 
+#include "cmovement.h"
+
 #if defined(__x86_64__)
 #define WIDE __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
@@ -48,6 +50,18 @@ void celementwise_binary(
     }
 }
 
+void celementwise_binary_streamed(
+    enum celementwise_operation operation, const float *a, int step_a, const float *b, int step_b, float *z, size_t n) {
+    float part[2048];
+    const size_t most = sizeof part / sizeof *part;
+    for (size_t first = 0; first < n; first += most) {
+        const size_t count = n - first < most ? n - first : most;
+        celementwise_binary(
+            operation, a + first * (size_t)step_a, step_a, b + first * (size_t)step_b, step_b, part, count);
+        cmovement_stream(part, z + first, count * sizeof *part);
+    }
+}
+
 WIDE void celementwise_scale_rows(const float *x, const float *factors, float *z, size_t rows) {
     for (size_t r = 0; r < rows; r++)
         _Pragma("clang loop vectorize(assume_safety)") for (size_t i = 0; i < 16; i++)
@@ -69,4 +83,20 @@ WIDE void celementwise_sum_rows(const float *x, float *sums, size_t rows) {
     for (; r < rows; r++)
         for (size_t i = 0; i < 16; i++) part[i] += x[r * 16 + i];
     for (size_t i = 0; i < 16; i++) sums[i] = (part[i] + part[16 + i]) + (part[32 + i] + part[48 + i]);
+}
+
+WIDE void celementwise_add_rows(const float *source, size_t step, size_t rows, float *sums, size_t n) {
+    size_t r = 0;
+    for (; r + 8 <= rows; r += 8) {
+        const float *x = source + r * step;
+        EACH {
+            float sum = sums[i];
+            for (size_t k = 0; k < 8; k++) sum += x[k * step + i];
+            sums[i] = sum;
+        }
+    }
+    for (; r < rows; r++) {
+        const float *x = source + r * step;
+        EACH sums[i] += x[i];
+    }
 }

@@ -53,8 +53,8 @@ ALWAYS_INLINE float log_of(float x) {
     return x >= 0.0f ? y : NAN;
 }
 
-// exp x for x in [-104, 0]: 2^k times a polynomial in what is left of x.
-ALWAYS_INLINE float exp_negative(float x) {
+// exp x for x in [-104, 89]: 2^k times a polynomial in what is left of x.
+ALWAYS_INLINE float exp_within(float x) {
     float k = x * 1.44269504f;
     k = (k + 12582912.0f) - 12582912.0f;  // Rounds to an integer.
     float r = (x - k * 0.693145752f) - k * 1.42860677e-06f;
@@ -74,7 +74,7 @@ ALWAYS_INLINE float exp_negative(float x) {
 
 ALWAYS_INLINE float softplus_of(float x) {
     float size = fabsf(x);
-    float y = exp_negative(size < 104.0f ? -size : -104.0f);
+    float y = exp_within(size < 104.0f ? -size : -104.0f);
     // log(1 + y) with what the sum rounds away.
     float sum = 1.0f + y;
     float rest = (y - (sum - 1.0f)) / sum;
@@ -111,7 +111,7 @@ ALWAYS_INLINE float erf_of(float x) {
     q = q * v - 6.332163811e-01f;
     q = q * v - 1.129580259e+00f;
     q = q * v + 1.884676913e-04f;
-    float tail = copysignf(1.0f - exp_negative(q), x);
+    float tail = copysignf(1.0f - exp_within(q), x);
     return x != x ? x : size < 1.0f ? x * p : tail;
 }
 
@@ -123,13 +123,62 @@ ALWAYS_INLINE float erf_of(float x) {
         }                                                                                         \
     }
 
+ALWAYS_INLINE float exp_of(float x) {
+    const float held = x > -104.0f ? x : -104.0f;
+    const float y = exp_within(held < 89.0f ? held : 89.0f);
+    return x != x ? x : y;
+}
+
+ALWAYS_INLINE float sigmoid_of(float x) {
+    const float size = fabsf(x);
+    const float e = exp_within(size < 104.0f ? -size : -104.0f);
+    const float y = (x < 0.0f ? e : 1.0f) / (1.0f + e);
+    return x != x ? x : y;
+}
+
+// Near 0 a polynomial in x^2 times x with the least largest relative error.
+ALWAYS_INLINE float tanh_of(float x) {
+    const float size = fabsf(x);
+    const float u = size < 0.625f ? x * x : 0.0f;
+    float p = -5.66698238e-03f;
+    p = p * u + 2.06061825e-02f;
+    p = p * u - 5.37300073e-02f;
+    p = p * u + 1.33313313e-01f;
+    p = p * u - 3.33332777e-01f;
+    const float e = exp_within(size < 50.0f ? -2.0f * size : -100.0f);
+    const float far = copysignf((1.0f - e) / (1.0f + e), x);
+    const float near = x + x * (u * p);
+    return x != x || x == 0.0f ? x : size < 0.625f ? near : far;
+}
+
 MAP(cvectormath_erf, erf_of(x))
+MAP(cvectormath_exp, exp_of(x))
+MAP(cvectormath_sigmoid, sigmoid_of(x))
+MAP(cvectormath_tanh, tanh_of(x))
 MAP(cvectormath_negate, -x)
 MAP(cvectormath_absolute, fabsf(x))
 MAP(cvectormath_floor, __builtin_floorf(x))
 MAP(cvectormath_ceil, __builtin_ceilf(x))
 MAP(cvectormath_round, __builtin_rintf(x))
 MAP(cvectormath_reciprocal, 1.0f / x)
+
+FOR_EACH_PROCESSOR void cvectormath_slope(const float *source, float slope, float *target, size_t count) {
+    _Pragma("clang loop vectorize(assume_safety)") for (size_t i = 0; i < count; i++) {
+        const float x = source[i];
+        // A slope of 0 times an infinity would be NaN.
+        const float below = slope == 0.0f ? 0.0f : x * slope;
+        target[i] = x < 0.0f ? below : x;
+    }
+}
+
+FOR_EACH_PROCESSOR void cvectormath_clip(
+    const float *source, float low, float high, float *target, size_t count) {
+    _Pragma("clang loop vectorize(assume_safety)") for (size_t i = 0; i < count; i++) {
+        const float x = source[i];
+        const float raised = x < low ? low : x;
+        target[i] = raised > high ? high : raised;
+    }
+}
 
 // A row is folded into so many results side by side, which become vectors.
 #define LANES 32
@@ -168,14 +217,14 @@ FOR_EACH_PROCESSOR void cvectormath_softmax(
         for (; i + LANES <= length; i += LANES) {
             _Pragma("clang loop vectorize(assume_safety)") for (int j = 0; j < LANES; j++) {
                 float below = x[i + j] - largest;
-                float power = exp_negative(below > -104.0f ? below : -104.0f);
+                float power = exp_within(below > -104.0f ? below : -104.0f);
                 lanes[j] += power;
                 if (!is_logarithm) y[i + j] = power;
             }
         }
         for (; i < length; i++) {
             float below = x[i] - largest;
-            float power = exp_negative(below > -104.0f ? below : -104.0f);
+            float power = exp_within(below > -104.0f ? below : -104.0f);
             lanes[0] += power;
             if (!is_logarithm) y[i] = power;
         }

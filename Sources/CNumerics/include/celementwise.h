@@ -17,8 +17,15 @@ enum celementwise_operation {
 void celementwise_binary(
     enum celementwise_operation operation, const float *a, int step_a, const float *b, int step_b, float *z, size_t n);
 
+// The same, with the result written past the caches; z does not overlap a or b.
+void celementwise_binary_streamed(
+    enum celementwise_operation operation, const float *a, int step_a, const float *b, int step_b, float *z, size_t n);
+
 // Rows of 16 numbers: each times, or plus, 16 numbers. z may be x.
 void celementwise_scale_rows(const float *x, const float *factors, float *z, size_t rows);
 void celementwise_shift_rows(const float *x, const float *addends, float *z, size_t rows);
 // The sums of the columns of rows of 16 numbers.
 void celementwise_sum_rows(const float *x, float *sums, size_t rows);
+
+// sums[i] += the numbers i of `rows` rows that lie `step` apart, one after the other.
+void celementwise_add_rows(const float *source, size_t step, size_t rows, float *sums, size_t n);

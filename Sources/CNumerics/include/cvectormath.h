@@ -21,3 +21,17 @@ void cvectormath_reciprocal(const float *source, float *target, size_t count);
 
 // log(1 + exp(x)), within a few units in the last place at both ends; source and target may be the same.
 void cvectormath_softplus(const float *source, float *target, size_t count);
+
+// exp(x), 1 / (1 + exp(-x)) and tanh(x), within a few units in the last place; source and target may be the same.
+void cvectormath_exp(const float *source, float *target, size_t count);
+void cvectormath_sigmoid(const float *source, float *target, size_t count);
+void cvectormath_tanh(const float *source, float *target, size_t count);
+
+// x, or x times the slope where x is negative; source and target may be the same.
+void cvectormath_slope(const float *source, float slope, float *target, size_t count);
+// x held between two numbers; NaN stays. source and target may be the same.
+void cvectormath_clip(const float *source, float low, float high, float *target, size_t count);
+
+// Sine and cosine, within a few units in the last place for every number; source and target may be the same.
+void cvectormath_sin(const float *source, float *target, size_t count);
+void cvectormath_cos(const float *source, float *target, size_t count);

@@ -155,6 +155,17 @@ private func runFloats(
             return
         }
         let native = operation.native
+        // The lines of an operand that is overwritten are read anyway.
+        let isInPlace = a == UnsafePointer(target) || b == UnsafePointer(target)
+        if !isInPlace, Streaming.isWorthwhile(walk.count * MemoryLayout<Float>.size),
+            walk.lengths[walk.lengths.count - 1] >= 256
+        {
+            walk.forEachRun(streams: true) { position, offsetA, offsetB, count in
+                celementwise_binary_streamed(
+                    native, a + offsetA, Int32(strideA), b + offsetB, Int32(strideB), target + position, count)
+            }
+            return
+        }
         walk.forEachRun { position, offsetA, offsetB, count in
             celementwise_binary(
                 native, a + offsetA, Int32(strideA), b + offsetB, Int32(strideB), target + position, count)

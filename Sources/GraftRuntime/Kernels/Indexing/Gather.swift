@@ -48,11 +48,14 @@ enum GatherKernels: KernelFamily {
             let task = SingleGather(source: source, target: target, places: places, outer: outer, length: length)
             return try task.run(width: x.elementType)
         }
+        let streams = bytes >= 1024 && Streaming.isWorthwhile(y.byteCount)
         Parallel.forEachRange(outer * places.count, grain: max(1, 65536 / max(1, bytes))) { range in
             for index in range {
                 let (row, place) = (index / places.count, places[index % places.count])
-                (target + index * bytes).copyMemory(from: source + (row * length + place) * bytes, byteCount: bytes)
+                Streaming.copy(
+                    source + (row * length + place) * bytes, to: target + index * bytes, bytes: bytes, streams: streams)
             }
+            Streaming.finish(streams)
         }
     }
 }

@@ -1,3 +1,4 @@
+import CNumerics
 import GraftCore
 import GraftIR
 
@@ -30,13 +31,20 @@ enum GatherElementsKernels: KernelFamily {
         func run<T: BitwiseCopyable>(_ type: T.Type) {
             let (source, target) = (x.typed(T.self), y.typed(T.self))
             let (length, size, step) = (lines.length, lines.size, lines.step)
-            if lines.inner == 1 {
-                Parallel.forEachRange(lines.outer, grain: max(1, 8192 / max(1, length))) { range in
-                    for line in range {
+            if lines.inner == 1, length > 0 {
+                Streaming.forEachRange(lines.outer * length, into: target, isInPlace: false, unit: length) {
+                    range, to in
+                    for line in (range.lowerBound / length)..<(range.upperBound / length) {
+                        let (first, row) = (line * length, to + (line * length - range.lowerBound))
                         let from = source + lines.base(line)
-                        for index in (line * length)..<((line + 1) * length) {
-                            let position = fault.position(indices[index], size)
-                            if position >= 0 { target[index] = from[position] }
+                        if MemoryLayout<T>.size <= 8 {
+                            let done = cmovement_pick(from, size, indices + first, row, length, MemoryLayout<T>.size)
+                            if done < length { _ = fault.position(indices[first + done], size) }
+                            continue
+                        }
+                        for index in 0..<length {
+                            let position = fault.position(indices[first + index], size)
+                            if position >= 0 { row[index] = from[position] }
                         }
                     }
                 }
@@ -63,10 +71,13 @@ enum GatherElementsKernels: KernelFamily {
         let bytes = points.inner * x.elementType.byteWidth
         guard bytes > 0 || y.count == 0 else { throw KernelFailure("elements of type \(x.elementType.name)") }
         let (source, target, starts) = (x.pointer, y.pointer, points.starts)
+        let streams = bytes >= 1024 && Streaming.isWorthwhile(y.byteCount)
         Parallel.forEachRange(points.count, grain: max(1, 65536 / max(1, bytes))) { range in
             for row in range {
-                (target + row * bytes).copyMemory(from: source + Int(starts[row]) * bytes, byteCount: bytes)
+                Streaming.copy(
+                    source + Int(starts[row]) * bytes, to: target + row * bytes, bytes: bytes, streams: streams)
             }
+            Streaming.finish(streams)
         }
     }
 }

@@ -1,0 +1,50 @@
+// Windows over planes of 32-bit floating-point numbers that lie row by row.
+#pragma once
+#include <stddef.h>
+
+struct cplanes_window {
+    size_t height, width;                  // of a plane
+    size_t output_height, output_width;    // of a result
+    size_t rows, columns;                  // of the window
+    size_t row_stride, column_stride;      // from one window to the next
+    size_t row_dilation, column_dilation;  // from one element of a window to the next
+    size_t top, left;                      // padding
+};
+
+// The columns of a padded row that windows touch: the numbers of scratch memory that cplanes_maximum needs.
+static inline size_t cplanes_span(const struct cplanes_window *window) {
+    return (window->output_width - 1) * window->column_stride + (window->columns - 1) * window->column_dilation + 1;
+}
+
+// The greatest number of each window; NaN is passed over, and a window without numbers gives negative infinity.
+void cplanes_maximum(
+    const struct cplanes_window *window, const float *source, size_t planes, float *scratch, float *target);
+
+// target[i] = the sum over t < taps of weights[t * count + i] * source[indices[t * count + i]]
+void cplanes_resample(
+    const float *source, const int *indices, const float *weights, size_t taps, float *target, size_t count);
+// target[i] = the sum over t < taps of weights[t] * rows[t][i]
+void cplanes_blend(const float *const *rows, const float *weights, size_t taps, float *target, size_t count);
+
+// The four elements of a plane around each of some places, and their weights: those of the upper left ones first.
+// grid: column and row of each place, -1 to 1 from end to end. An element outside the plane has the index -1, or
+// `holds_border` takes the nearest inside.
+void cplanes_bilinear_taps(
+    const float *grid, size_t count, size_t height, size_t width, int is_aligned, int holds_border, int *indices,
+    float *weights);
+// target[i] = the sum over t < 4 of weights[t * count + i] * source[indices[t * count + i]], without negative indices.
+void cplanes_sample(const float *source, const int *indices, const float *weights, float *target, size_t count);
+
+// How many numbers at the start of a row are not above a bound, or not below it; a NaN is both.
+size_t cplanes_skip(const float *row, size_t length, float bound, int above);
+
+// For each of `width` columns of `length` rows, `step` apart, the row of the greatest or least number: the first such,
+// or the last. A NaN is never better than another number. best: scratch memory for `width` numbers.
+void cplanes_place_of_extreme(
+    const float *source, size_t length, size_t step, size_t width, int is_maximum, int takes_last, float *best,
+    int *places);
+// The same for one row.
+size_t cplanes_place_in_row(const float *row, size_t length, int is_maximum, int takes_last);
+
+// The greatest or least number of a row; NaN where there is one.
+float cplanes_extreme(const float *row, size_t length, int is_maximum);
