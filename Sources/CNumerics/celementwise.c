@@ -1,6 +1,6 @@
 #include "celementwise.h"
 
-#include "cmovement.h"
+#include "cstream.h"
 
 #if defined(__x86_64__)
 #define WIDE __attribute__((target_clones("avx512f", "avx2", "default")))
@@ -18,17 +18,17 @@
 #define MAX(x, y) ((x) > (y) || (x) != (x) ? (x) : (y))
 #define MIN(x, y) ((x) < (y) || (x) != (x) ? (x) : (y))
 
-#define BINARY(name, F)                                                                            \
-    WIDE static void name(const float *a, int sa, const float *b, int sb, float *z, size_t n) {    \
-        if (sa && sb) {                                                                            \
-            EACH z[i] = F(a[i], b[i]);                                                             \
-        } else if (sa) {                                                                           \
-            const float y = *b;                                                                    \
-            EACH z[i] = F(a[i], y);                                                                \
-        } else {                                                                                   \
-            const float x = *a;                                                                    \
-            EACH z[i] = F(x, b[i]);                                                                \
-        }                                                                                          \
+#define BINARY(name, F)                                                                                            \
+    WIDE static void name(const float *a, int sa, const float *b, int sb, float *z, size_t n, int streams) {       \
+        if (sa && sb) {                                                                                            \
+            CSTREAM_EACH(z, n, streams, F(a[i], b[i]));                                                            \
+        } else if (sa) {                                                                                           \
+            const float y = *b;                                                                                    \
+            CSTREAM_EACH(z, n, streams, F(a[i], y));                                                               \
+        } else {                                                                                                   \
+            const float x = *a;                                                                                    \
+            CSTREAM_EACH(z, n, streams, F(x, b[i]));                                                               \
+        }                                                                                                          \
     }
 
 BINARY(add, ADD)
@@ -39,27 +39,20 @@ BINARY(maximum, MAX)
 BINARY(minimum, MIN)
 
 void celementwise_binary(
-    enum celementwise_operation operation, const float *a, int step_a, const float *b, int step_b, float *z, size_t n) {
+    enum celementwise_operation operation, const float *a, int step_a, const float *b, int step_b, float *z, size_t n,
+    int streams) {
     switch (operation) {
-    case CELEMENTWISE_ADD: add(a, step_a, b, step_b, z, n); break;
-    case CELEMENTWISE_SUBTRACT: subtract(a, step_a, b, step_b, z, n); break;
-    case CELEMENTWISE_MULTIPLY: multiply(a, step_a, b, step_b, z, n); break;
-    case CELEMENTWISE_DIVIDE: divide(a, step_a, b, step_b, z, n); break;
-    case CELEMENTWISE_MAXIMUM: maximum(a, step_a, b, step_b, z, n); break;
-    case CELEMENTWISE_MINIMUM: minimum(a, step_a, b, step_b, z, n); break;
+    case CELEMENTWISE_ADD: add(a, step_a, b, step_b, z, n, streams); break;
+    case CELEMENTWISE_SUBTRACT: subtract(a, step_a, b, step_b, z, n, streams); break;
+    case CELEMENTWISE_MULTIPLY: multiply(a, step_a, b, step_b, z, n, streams); break;
+    case CELEMENTWISE_DIVIDE: divide(a, step_a, b, step_b, z, n, streams); break;
+    case CELEMENTWISE_MAXIMUM: maximum(a, step_a, b, step_b, z, n, streams); break;
+    case CELEMENTWISE_MINIMUM: minimum(a, step_a, b, step_b, z, n, streams); break;
     }
 }
 
-void celementwise_binary_streamed(
-    enum celementwise_operation operation, const float *a, int step_a, const float *b, int step_b, float *z, size_t n) {
-    float part[2048];
-    const size_t most = sizeof part / sizeof *part;
-    for (size_t first = 0; first < n; first += most) {
-        const size_t count = n - first < most ? n - first : most;
-        celementwise_binary(
-            operation, a + first * (size_t)step_a, step_a, b + first * (size_t)step_b, step_b, part, count);
-        cmovement_stream(part, z + first, count * sizeof *part);
-    }
+WIDE void celementwise_accumulate(const float *source, float *totals, float *z, size_t n, int streams) {
+    CSTREAM_EACH(z, n, streams, totals[i] += source[i]);
 }
 
 WIDE void celementwise_scale_rows(const float *x, const float *factors, float *z, size_t rows) {

@@ -172,28 +172,28 @@ void cmovement_copy_rows(
     }
 }
 
-// Indices are looked at after so many elements were moved.
+// So many indices are looked at together.
 #define PICKED 1024
 
 #define PICK(type)                                                                                        \
     for (size_t first = 0; first < count; first += PICKED) {                                              \
         const size_t end = count - first < PICKED ? count : first + PICKED;                               \
-        int is_outside = 0;                                                                               \
+        const type *from = source;                                                                        \
+        type *to = target;                                                                                \
+        int is_plain = 1;                                                                                 \
+        for (size_t i = first; i < end; i++) is_plain &= (uint64_t)indices[i] < length;                   \
+        if (is_plain) {                                                                                   \
+            for (size_t i = first; i < end; i++) to[i] = from[indices[i]];                                \
+            continue;                                                                                     \
+        }                                                                                                 \
         for (size_t i = first; i < end; i++) {                                                            \
             const int64_t place = indices[i] + (indices[i] < 0 ? (int64_t)length : 0);                    \
-            const int is_inside = (uint64_t)place < length;                                               \
-            is_outside |= !is_inside;                                                                     \
-            ((type *)target)[i] = ((const type *)source)[is_inside ? place : 0];                          \
-        }                                                                                                 \
-        if (is_outside) {                                                                                 \
-            for (size_t i = first; i < end; i++) {                                                        \
-                const int64_t place = indices[i] + (indices[i] < 0 ? (int64_t)length : 0);                \
-                if ((uint64_t)place >= length) return i;                                                  \
-            }                                                                                             \
+            if ((uint64_t)place >= length) return i;                                                      \
+            to[i] = from[place];                                                                          \
         }                                                                                                 \
     }
 
-size_t cmovement_pick(
+WIDE size_t cmovement_pick(
     const void *source, size_t length, const int64_t *indices, void *target, size_t count, size_t width) {
     if (length == 0) return 0;
     if (width == 1) {
@@ -206,4 +206,9 @@ size_t cmovement_pick(
         PICK(uint64_t)
     }
     return count;
+}
+
+void cmovement_prefetch(const void *source, size_t bytes) {
+    const size_t most = bytes < 1024 ? bytes : 1024;
+    for (size_t i = 0; i < most; i += LINE) __builtin_prefetch((const char *)source + i);
 }

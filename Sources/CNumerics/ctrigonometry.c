@@ -1,5 +1,7 @@
 #include "cvectormath.h"
 
+#include "cstream.h"
+
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -54,7 +56,7 @@ ALWAYS_INLINE int has_large(const float *x, size_t n) {
 }
 
 #define TRIGONOMETRIC(name, quarter, library)                                                   \
-    WIDE void name(const float *source, float *target, size_t count) {                          \
+    WIDE void name(const float *source, float *target, size_t count, int streams) {             \
         for (size_t first = 0; first < count; first += BLOCK) {                                 \
             const size_t n = count - first < BLOCK ? count - first : BLOCK;                     \
             const float *x = source + first;                                                    \
@@ -64,8 +66,7 @@ ALWAYS_INLINE int has_large(const float *x, size_t n) {
                     y[i] = fabsf(x[i]) < LIMIT ? sine_of(x[i], quarter) : library(x[i]);        \
                 continue;                                                                       \
             }                                                                                   \
-            _Pragma("clang loop vectorize(assume_safety)") for (size_t i = 0; i < n; i++)       \
-                y[i] = sine_of(x[i], quarter);                                                  \
+            CSTREAM_EACH(y, n, streams, sine_of(x[i], quarter));                                \
         }                                                                                       \
     }
 

@@ -1,5 +1,7 @@
 #include "cvectormath.h"
 
+#include "cstream.h"
+
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -82,14 +84,6 @@ ALWAYS_INLINE float softplus_of(float x) {
     return x == x ? result : x;
 }
 
-FOR_EACH_PROCESSOR void cvectormath_log(const float *source, float *target, size_t count) {
-    for (size_t i = 0; i < count; i++) target[i] = log_of(source[i]);
-}
-
-FOR_EACH_PROCESSOR void cvectormath_softplus(const float *source, float *target, size_t count) {
-    for (size_t i = 0; i < count; i++) target[i] = softplus_of(source[i]);
-}
-
 // Up to 1 a polynomial in x^2 times x, beyond it 1 - exp(polynomial in x), fitted to the function with the least largest
 // relative error; from 4 on the result is 1.
 ALWAYS_INLINE float erf_of(float x) {
@@ -115,12 +109,9 @@ ALWAYS_INLINE float erf_of(float x) {
     return x != x ? x : size < 1.0f ? x * p : tail;
 }
 
-#define MAP(name, expression)                                                                     \
-    FOR_EACH_PROCESSOR void name(const float *source, float *target, size_t count) {              \
-        _Pragma("clang loop vectorize(assume_safety)") for (size_t i = 0; i < count; i++) {       \
-            float x = source[i];                                                                  \
-            target[i] = (expression);                                                             \
-        }                                                                                         \
+#define MAP(name, function)                                                                            \
+    FOR_EACH_PROCESSOR void name(const float *source, float *target, size_t count, int streams) {      \
+        CSTREAM_EACH(target, count, streams, function(source[i]));                                     \
     }
 
 ALWAYS_INLINE float exp_of(float x) {
@@ -151,33 +142,41 @@ ALWAYS_INLINE float tanh_of(float x) {
     return x != x || x == 0.0f ? x : size < 0.625f ? near : far;
 }
 
-MAP(cvectormath_erf, erf_of(x))
-MAP(cvectormath_exp, exp_of(x))
-MAP(cvectormath_sigmoid, sigmoid_of(x))
-MAP(cvectormath_tanh, tanh_of(x))
-MAP(cvectormath_negate, -x)
-MAP(cvectormath_absolute, fabsf(x))
-MAP(cvectormath_floor, __builtin_floorf(x))
-MAP(cvectormath_ceil, __builtin_ceilf(x))
-MAP(cvectormath_round, __builtin_rintf(x))
-MAP(cvectormath_reciprocal, 1.0f / x)
+ALWAYS_INLINE float negated(float x) { return -x; }
+ALWAYS_INLINE float reciprocal_of(float x) { return 1.0f / x; }
 
-FOR_EACH_PROCESSOR void cvectormath_slope(const float *source, float slope, float *target, size_t count) {
-    _Pragma("clang loop vectorize(assume_safety)") for (size_t i = 0; i < count; i++) {
-        const float x = source[i];
-        // A slope of 0 times an infinity would be NaN.
-        const float below = slope == 0.0f ? 0.0f : x * slope;
-        target[i] = x < 0.0f ? below : x;
-    }
+MAP(cvectormath_log, log_of)
+MAP(cvectormath_softplus, softplus_of)
+MAP(cvectormath_erf, erf_of)
+MAP(cvectormath_exp, exp_of)
+MAP(cvectormath_sigmoid, sigmoid_of)
+MAP(cvectormath_tanh, tanh_of)
+MAP(cvectormath_negate, negated)
+MAP(cvectormath_absolute, fabsf)
+MAP(cvectormath_floor, __builtin_floorf)
+MAP(cvectormath_ceil, __builtin_ceilf)
+MAP(cvectormath_round, __builtin_rintf)
+MAP(cvectormath_reciprocal, reciprocal_of)
+
+ALWAYS_INLINE float sloped(float x, float slope) {
+    // A slope of 0 times an infinity would be NaN.
+    const float below = slope == 0.0f ? 0.0f : x * slope;
+    return x < 0.0f ? below : x;
+}
+
+ALWAYS_INLINE float clipped(float x, float low, float high) {
+    const float raised = x < low ? low : x;
+    return raised > high ? high : raised;
+}
+
+FOR_EACH_PROCESSOR void cvectormath_slope(
+    const float *source, float slope, float *target, size_t count, int streams) {
+    CSTREAM_EACH(target, count, streams, sloped(source[i], slope));
 }
 
 FOR_EACH_PROCESSOR void cvectormath_clip(
-    const float *source, float low, float high, float *target, size_t count) {
-    _Pragma("clang loop vectorize(assume_safety)") for (size_t i = 0; i < count; i++) {
-        const float x = source[i];
-        const float raised = x < low ? low : x;
-        target[i] = raised > high ? high : raised;
-    }
+    const float *source, float low, float high, float *target, size_t count, int streams) {
+    CSTREAM_EACH(target, count, streams, clipped(source[i], low, high));
 }
 
 // A row is folded into so many results side by side, which become vectors.
@@ -215,6 +214,8 @@ FOR_EACH_PROCESSOR void cvectormath_softmax(
         float lanes[LANES] = {0};
         size_t i = 0;
         for (; i + LANES <= length; i += LANES) {
+            // The next row is fetched while this one is computed.
+            for (int line = 0; line < LANES; line += 16) __builtin_prefetch(x + length + i + line);
             _Pragma("clang loop vectorize(assume_safety)") for (int j = 0; j < LANES; j++) {
                 float below = x[i + j] - largest;
                 float power = exp_within(below > -104.0f ? below : -104.0f);

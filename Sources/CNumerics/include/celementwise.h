@@ -13,13 +13,14 @@ enum celementwise_operation {
 };
 
 // z[i] = a[i * step_a] op b[i * step_b] for n elements. Steps are 0 or 1, not both 0. z may be a or b, but not overlap
-// them otherwise.
+// them otherwise. `streams`: the result goes past the caches, for what is larger than they are; z is not a or b then, and
+// the thread calls cmovement_finish_streams at the end.
 void celementwise_binary(
-    enum celementwise_operation operation, const float *a, int step_a, const float *b, int step_b, float *z, size_t n);
+    enum celementwise_operation operation, const float *a, int step_a, const float *b, int step_b, float *z, size_t n,
+    int streams);
 
-// The same, with the result written past the caches; z does not overlap a or b.
-void celementwise_binary_streamed(
-    enum celementwise_operation operation, const float *a, int step_a, const float *b, int step_b, float *z, size_t n);
+// totals[i] += source[i], and z[i] the new total.
+void celementwise_accumulate(const float *source, float *totals, float *z, size_t n, int streams);
 
 // Rows of 16 numbers: each times, or plus, 16 numbers. z may be x.
 void celementwise_scale_rows(const float *x, const float *factors, float *z, size_t rows);

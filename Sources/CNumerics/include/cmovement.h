@@ -14,6 +14,8 @@ void cmovement_transpose_32(
 
 // Copies bytes past the caches, where the processor has stores that do; for what is larger than the caches.
 void cmovement_stream(const void *source, void *target, size_t bytes);
+// Starts to fetch the beginning of what is read soon.
+void cmovement_prefetch(const void *source, size_t bytes);
 // Orders what the calling thread wrote past the caches before what it writes later; a thread that did so calls it before
 // others read.
 void cmovement_finish_streams(void);

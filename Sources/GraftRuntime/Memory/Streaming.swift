@@ -18,7 +18,7 @@ enum Streaming {
     }()
 
     /// The numbers that are computed into a cache before they are written.
-    static let block = 4096
+    static let block = 2048
 
     /// Whether a result of so many bytes is better written past the caches.
     static func isWorthwhile(_ bytes: Int) -> Bool { bytes >= threshold }

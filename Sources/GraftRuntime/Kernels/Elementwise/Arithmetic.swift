@@ -157,18 +157,11 @@ private func runFloats(
         let native = operation.native
         // The lines of an operand that is overwritten are read anyway.
         let isInPlace = a == UnsafePointer(target) || b == UnsafePointer(target)
-        if !isInPlace, Streaming.isWorthwhile(walk.count * MemoryLayout<Float>.size),
-            walk.lengths[walk.lengths.count - 1] >= 256
-        {
-            walk.forEachRun(streams: true) { position, offsetA, offsetB, count in
-                celementwise_binary_streamed(
-                    native, a + offsetA, Int32(strideA), b + offsetB, Int32(strideB), target + position, count)
-            }
-            return
-        }
-        walk.forEachRun { position, offsetA, offsetB, count in
+        let streams = !isInPlace && Streaming.isWorthwhile(walk.count * MemoryLayout<Float>.size)
+        walk.forEachRun(streams: streams) { position, offsetA, offsetB, count in
             celementwise_binary(
-                native, a + offsetA, Int32(strideA), b + offsetB, Int32(strideB), target + position, count)
+                native, a + offsetA, Int32(strideA), b + offsetB, Int32(strideB), target + position, count,
+                streams ? 1 : 0)
         }
     }
 }

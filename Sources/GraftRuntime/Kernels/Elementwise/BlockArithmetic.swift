@@ -40,7 +40,7 @@ private func combineBlocks(
     let native = operation.native
     Parallel.forEachRange(y.storedCount, grain: 32768) { range in
         celementwise_binary(
-            native, x + range.lowerBound, 1, w + range.lowerBound, 1, z + range.lowerBound, range.count)
+            native, x + range.lowerBound, 1, w + range.lowerBound, 1, z + range.lowerBound, range.count, 0)
     }
 }
 

@@ -237,7 +237,7 @@ enum ElementwiseKernels: KernelFamily {
     private static func clipFloats(_ context: KernelContext, _ low: Float, _ high: Float) throws {
         let found = try context.input(0).elementType
         guard found == .float32 else { throw KernelFailure("elements of type \(found.name)") }
-        try PreciseActivations.mapVectors(context) { cvectormath_clip($0, low, high, $1, $2) }
+        try PreciseActivations.mapVectors(context) { cvectormath_clip($0, low, high, $1, $2, $3) }
     }
 
     private static func clip<T: TensorElement & Comparable>(

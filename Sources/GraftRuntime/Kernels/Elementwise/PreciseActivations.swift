@@ -5,8 +5,9 @@ import GraftCore
 /// Activations that do not go through oneDNN, because it computes their small results inexactly or moves large tensors
 /// through the caches.
 enum PreciseActivations {
-    /// A function of many numbers: where they are, where the results go, and how many there are.
-    typealias VectorFunction = (UnsafePointer<Float>?, UnsafeMutablePointer<Float>?, Int) -> Void
+    /// A function of many numbers: where they are, where the results go, how many there are, and whether the results go
+    /// past the caches.
+    typealias VectorFunction = (UnsafePointer<Float>?, UnsafeMutablePointer<Float>?, Int, Int32) -> Void
 
     /// Computes output 0 where the activation and the type of input 0 ask for it.
     static func run(_ activation: Activation, _ context: KernelContext) throws -> Bool {
@@ -18,7 +19,7 @@ enum PreciseActivations {
         case (.float32, GDNN_TANH) where !context.isBlocked(0): try mapVectors(context, cvectormath_tanh)
         case (.float32, GDNN_RELU) where !context.isBlocked(0):
             let slope = activation.alpha
-            try mapVectors(context) { cvectormath_slope($0, slope, $1, $2) }
+            try mapVectors(context) { cvectormath_slope($0, slope, $1, $2, $3) }
         default: return false
         }
         return true
@@ -32,8 +33,11 @@ enum PreciseActivations {
         let y = try context.output(0, reusing: 0, .float32, shape, layout: layout).floats
         let x = try context.input(0)
         let (source, count) = (x.floats, x.count)
-        Streaming.forEachRange(count, into: y, isInPlace: UnsafePointer(source) == UnsafePointer(y)) { range, target in
-            function(source + range.lowerBound, target, range.count)
+        let streams =
+            UnsafePointer(source) != UnsafePointer(y) && Streaming.isWorthwhile(count * MemoryLayout<Float>.size)
+        Parallel.forEachRange(count, grain: 8192) {
+            function(source + $0.lowerBound, y + $0.lowerBound, $0.count, streams ? 1 : 0)
+            Streaming.finish(streams)
         }
     }
 }

@@ -1,3 +1,4 @@
+import CNumerics
 import GraftCore
 import GraftIR
 
@@ -104,6 +105,7 @@ enum CumulativeKernels: KernelFamily {
         let width = min(inner, max(256, min(4096, (inner + Parallel.threads - 1) / Parallel.threads)))
         let blocks = (inner + width - 1) / width
         let streams = Streaming.isWorthwhile(y.byteCount)
+        let isPlainSum = A.self == RunningSum<Float>.self && !isExclusive
         Parallel.forEachRange(outer * blocks, grain: max(1, 8192 / (length * width))) { range in
             withUnsafeTemporaryAllocation(of: A.Number.self, capacity: width) { buffer in
                 guard let totals = buffer.baseAddress else { return }
@@ -113,6 +115,14 @@ enum CumulativeKernels: KernelFamily {
                     let bytes = count * MemoryLayout<A.Number>.stride
                     var place = (line * length + first) * inner + column
                     totals.update(repeating: A.start, count: count)
+                    if isPlainSum {
+                        let sums = UnsafeMutableRawPointer(totals).assumingMemoryBound(to: Float.self)
+                        for _ in 0..<length {
+                            celementwise_accumulate(x.floats + place, sums, y.floats + place, count, streams ? 1 : 0)
+                            place += step
+                        }
+                        continue
+                    }
                     for _ in 0..<length {
                         if isExclusive { Streaming.copy(totals, to: target + place, bytes: bytes, streams: streams) }
                         A.combine(totals, source + place, count)

@@ -1,3 +1,4 @@
+import CNumerics
 import GraftCore
 import GraftIR
 
@@ -52,6 +53,9 @@ enum GatherKernels: KernelFamily {
         Parallel.forEachRange(outer * places.count, grain: max(1, 65536 / max(1, bytes))) { range in
             for index in range {
                 let (row, place) = (index / places.count, places[index % places.count])
+                if index + 1 < range.upperBound, index % places.count + 1 < places.count {
+                    cmovement_prefetch(source + (row * length + places[index % places.count + 1]) * bytes, bytes)
+                }
                 Streaming.copy(
                     source + (row * length + place) * bytes, to: target + index * bytes, bytes: bytes, streams: streams)
             }

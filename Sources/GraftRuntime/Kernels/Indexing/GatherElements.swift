@@ -31,20 +31,19 @@ enum GatherElementsKernels: KernelFamily {
         func run<T: BitwiseCopyable>(_ type: T.Type) {
             let (source, target) = (x.typed(T.self), y.typed(T.self))
             let (length, size, step) = (lines.length, lines.size, lines.step)
-            if lines.inner == 1, length > 0 {
-                Streaming.forEachRange(lines.outer * length, into: target, isInPlace: false, unit: length) {
-                    range, to in
-                    for line in (range.lowerBound / length)..<(range.upperBound / length) {
-                        let (first, row) = (line * length, to + (line * length - range.lowerBound))
+            if lines.inner == 1 {
+                Parallel.forEachRange(lines.outer, grain: max(1, 8192 / max(1, length))) { range in
+                    for line in range {
                         let from = source + lines.base(line)
+                        let (first, to) = (indices + line * length, target + line * length)
                         if MemoryLayout<T>.size <= 8 {
-                            let done = cmovement_pick(from, size, indices + first, row, length, MemoryLayout<T>.size)
-                            if done < length { _ = fault.position(indices[first + done], size) }
+                            let done = cmovement_pick(from, size, first, to, length, MemoryLayout<T>.size)
+                            if done < length { _ = fault.position(first[done], size) }
                             continue
                         }
                         for index in 0..<length {
-                            let position = fault.position(indices[first + index], size)
-                            if position >= 0 { row[index] = from[position] }
+                            let position = fault.position(first[index], size)
+                            if position >= 0 { to[index] = from[position] }
                         }
                     }
                 }
