@@ -51,7 +51,9 @@ void celementwise_binary(
     }
 }
 
-WIDE void celementwise_accumulate(const float *source, float *totals, float *z, size_t n, int streams) {
+WIDE void celementwise_accumulate(
+    const float *source, const float *next, float *totals, float *z, size_t n, int streams) {
+    for (size_t i = 0; i < n; i += CSTREAM_LINE / sizeof *next) __builtin_prefetch(next + i);
     CSTREAM_EACH(z, n, streams, totals[i] += source[i]);
 }
 

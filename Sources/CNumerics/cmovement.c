@@ -212,3 +212,48 @@ void cmovement_prefetch(const void *source, size_t bytes) {
     const size_t most = bytes < 1024 ? bytes : 1024;
     for (size_t i = 0; i < most; i += LINE) __builtin_prefetch((const char *)source + i);
 }
+
+#define COUNT(type)                                                             \
+    for (size_t first = 0; first < count; first += PICKED) {                    \
+        const size_t end = count - first < PICKED ? count : first + PICKED;     \
+        const type bits = (type)mask;                                           \
+        uint32_t own = 0;                                                       \
+        for (size_t i = first; i < end; i++)                                    \
+            own += (((const type *)source)[i] & bits) != 0;                     \
+        found += own;                                                           \
+    }
+
+WIDE size_t cmovement_count(const void *source, size_t count, size_t width, uint64_t mask) {
+    size_t found = 0;
+    if (width == 1) {
+        COUNT(uint8_t)
+    } else if (width == 2) {
+        COUNT(uint16_t)
+    } else if (width == 4) {
+        COUNT(uint32_t)
+    } else {
+        COUNT(uint64_t)
+    }
+    return found;
+}
+
+// Where nothing is found the next place is written in vain: a branch would be guessed wrong too often.
+#define FIND(type)                                          \
+    for (size_t i = 0; i < count; i++) {                    \
+        places[found] = (int32_t)i;                         \
+        found += (((const type *)source)[i] & mask) != 0;   \
+    }
+
+size_t cmovement_find(const void *source, size_t count, size_t width, uint64_t mask, int32_t *places) {
+    size_t found = 0;
+    if (width == 1) {
+        FIND(uint8_t)
+    } else if (width == 2) {
+        FIND(uint16_t)
+    } else if (width == 4) {
+        FIND(uint32_t)
+    } else {
+        FIND(uint64_t)
+    }
+    return found;
+}

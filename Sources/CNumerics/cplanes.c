@@ -141,28 +141,36 @@ WIDE void cplanes_bilinear_taps(
             y1 = y1 < 0 ? 0 : y1 > last_y ? last_y : y1;
             in_x0 = in_x1 = in_y0 = in_y1 = 1;
         }
-        indices[i] = is_near & in_y0 & in_x0 ? y0 * step + x0 : -1;
-        indices[count + i] = is_near & in_y0 & in_x1 ? y0 * step + x1 : -1;
-        indices[2 * count + i] = is_near & in_y1 & in_x0 ? y1 * step + x0 : -1;
-        indices[3 * count + i] = is_near & in_y1 & in_x1 ? y1 * step + x1 : -1;
-        weights[i] = (1 - lower_part) * (1 - right_part);
-        weights[count + i] = (1 - lower_part) * right_part;
-        weights[2 * count + i] = lower_part * (1 - right_part);
-        weights[3 * count + i] = lower_part * right_part;
+        in_x0 &= is_near;
+        in_x1 &= is_near;
+        indices[i] = in_y0 & in_x0 ? y0 * step + x0 : 0;
+        indices[count + i] = in_y0 & in_x1 ? y0 * step + x1 : 0;
+        indices[2 * count + i] = in_y1 & in_x0 ? y1 * step + x0 : 0;
+        indices[3 * count + i] = in_y1 & in_x1 ? y1 * step + x1 : 0;
+        weights[i] = in_y0 & in_x0 ? (1 - lower_part) * (1 - right_part) : 0;
+        weights[count + i] = in_y0 & in_x1 ? (1 - lower_part) * right_part : 0;
+        weights[2 * count + i] = in_y1 & in_x0 ? lower_part * (1 - right_part) : 0;
+        weights[3 * count + i] = in_y1 & in_x1 ? lower_part * right_part : 0;
     }
 }
 
 WIDE void cplanes_sample(
     const float *source, const int *indices, const float *weights, float *target, size_t count) {
-    EACH(i, count) {
-        float sum = 0;
-        for (size_t t = 0; t < 4; t++) {
-            const int index = indices[t * count + i];
-            const float x = source[index < 0 ? 0 : index] * weights[t * count + i];
-            sum += index < 0 ? 0.0f : x;
+    const int *a = indices, *b = a + count, *c = b + count, *d = c + count;
+    const float *p = weights, *q = p + count, *r = q + count, *s = r + count;
+    // What is not there stands for the first element with a weight of 0, which an infinity would make NaN.
+    if (source[0] - source[0] != 0) {
+        for (size_t i = 0; i < count; i++) {
+            float sum = 0;
+            for (size_t t = 0; t < 4; t++) {
+                const float weight = weights[t * count + i];
+                if (weight != 0) sum += source[indices[t * count + i]] * weight;
+            }
+            target[i] = sum;
         }
-        target[i] = sum;
+        return;
     }
+    EACH(i, count) target[i] = source[a[i]] * p[i] + source[b[i]] * q[i] + source[c[i]] * r[i] + source[d[i]] * s[i];
 }
 
 #define PLACE(condition)                                        \
@@ -218,26 +226,29 @@ WIDE void cplanes_place_of_extreme(
 FOLD(greatest_of, GREATER, -INFINITY)
 FOLD(least_of, LESS, INFINITY)
 
-#define SKIP(is_beyond)                                               \
-    for (; i + SKIPPED <= length; i += SKIPPED) {                     \
-        int is_here = 0;                                              \
-        for (size_t j = i; j < i + SKIPPED; j++) is_here |= is_beyond; \
-        if (is_here) break;                                           \
-    }                                                                 \
-    for (size_t j = i; j < length; j++)                               \
-        if (is_beyond) return j;
-
 // So many numbers are looked at together.
 #define SKIPPED 32
+
+#define SKIP(is_beyond)                                                 \
+    for (; i + SKIPPED <= length; i += SKIPPED) {                       \
+        const float *part = row + i;                                    \
+        int is_here = 0;                                                \
+        for (int j = 0; j < SKIPPED; j++) is_here |= is_beyond(part[j]); \
+        if (is_here) break;                                             \
+    }                                                                   \
+    for (; i < length; i++)                                             \
+        if (is_beyond(row[i])) break;                                   \
+    return i;
+
+#define IS_ABOVE(x) !((x) <= bound)
+#define IS_BELOW(x) !((x) >= bound)
 
 WIDE size_t cplanes_skip(const float *row, size_t length, float bound, int above) {
     size_t i = 0;
     if (above) {
-        SKIP(!(row[j] <= bound))
-    } else {
-        SKIP(!(row[j] >= bound))
+        SKIP(IS_ABOVE)
     }
-    return length;
+    SKIP(IS_BELOW)
 }
 
 WIDE size_t cplanes_place_in_row(const float *row, size_t length, int is_maximum, int takes_last) {

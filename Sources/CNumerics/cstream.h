@@ -24,6 +24,19 @@ static inline size_t cstream_head(const float *target, size_t count) {
     return head < count ? head : count;
 }
 
+// Whether the size of a number reaches a limit, or one is not a number.
+static inline __attribute__((always_inline)) int cstream_reaches(const float *x, size_t n, float limit) {
+    int32_t largest = 0, bound;
+    memcpy(&bound, &limit, sizeof bound);
+    for (size_t i = 0; i < n; i++) {
+        int32_t bits;
+        memcpy(&bits, x + i, sizeof bits);
+        bits &= 0x7FFFFFFF;
+        largest = bits > largest ? bits : largest;
+    }
+    return largest >= bound;
+}
+
 // Computes target[i] for i < count, where `value` is an expression in i. `streams`: whether it goes past the caches; the
 // loop must not read what it writes then.
 #define CSTREAM_EACH(target, count, streams, value)                                                            \

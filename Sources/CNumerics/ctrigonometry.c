@@ -41,27 +41,13 @@ ALWAYS_INLINE float sine_of(float x, int32_t quarter) {
     return quarter & 2 ? -y : y;
 }
 
-ALWAYS_INLINE int has_large(const float *x, size_t n) {
-    int32_t largest = 0;
-    for (size_t i = 0; i < n; i++) {
-        int32_t bits;
-        memcpy(&bits, x + i, 4);
-        bits &= 0x7FFFFFFF;
-        largest = bits > largest ? bits : largest;
-    }
-    const float limit = LIMIT;
-    int32_t limit_bits;
-    memcpy(&limit_bits, &limit, 4);
-    return largest >= limit_bits;
-}
-
 #define TRIGONOMETRIC(name, quarter, library)                                                   \
     WIDE void name(const float *source, float *target, size_t count, int streams) {             \
         for (size_t first = 0; first < count; first += BLOCK) {                                 \
             const size_t n = count - first < BLOCK ? count - first : BLOCK;                     \
             const float *x = source + first;                                                    \
             float *y = target + first;                                                          \
-            if (has_large(x, n)) {                                                              \
+            if (cstream_reaches(x, n, LIMIT)) {                                                 \
                 for (size_t i = 0; i < n; i++)                                                  \
                     y[i] = fabsf(x[i]) < LIMIT ? sine_of(x[i], quarter) : library(x[i]);        \
                 continue;                                                                       \

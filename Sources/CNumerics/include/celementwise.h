@@ -19,8 +19,9 @@ void celementwise_binary(
     enum celementwise_operation operation, const float *a, int step_a, const float *b, int step_b, float *z, size_t n,
     int streams);
 
-// totals[i] += source[i], and z[i] the new total.
-void celementwise_accumulate(const float *source, float *totals, float *z, size_t n, int streams);
+// totals[i] += source[i], and z[i] the new total. `next` is what is read after this.
+void celementwise_accumulate(
+    const float *source, const float *next, float *totals, float *z, size_t n, int streams);
 
 // Rows of 16 numbers: each times, or plus, 16 numbers. z may be x.
 void celementwise_scale_rows(const float *x, const float *factors, float *z, size_t rows);

@@ -29,3 +29,9 @@ void cmovement_copy_rows(
 // place of an index that is out of range, or `count`.
 size_t cmovement_pick(
     const void *source, size_t length, const int64_t *indices, void *target, size_t count, size_t width);
+
+// How many elements, of 1, 2, 4 or 8 bytes, have bits in common with a mask.
+size_t cmovement_count(const void *source, size_t count, size_t width, uint64_t mask);
+// The places of the elements, of 1, 2, 4 or 8 bytes, that have bits in common with a mask, and how many there are. There
+// must be room for one place more.
+size_t cmovement_find(const void *source, size_t count, size_t width, uint64_t mask, int32_t *places);

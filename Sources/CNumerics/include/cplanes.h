@@ -27,12 +27,13 @@ void cplanes_resample(
 void cplanes_blend(const float *const *rows, const float *weights, size_t taps, float *target, size_t count);
 
 // The four elements of a plane around each of some places, and their weights: those of the upper left ones first.
-// grid: column and row of each place, -1 to 1 from end to end. An element outside the plane has the index -1, or
-// `holds_border` takes the nearest inside.
+// grid: column and row of each place, -1 to 1 from end to end. An element outside the plane has the index and the weight
+// 0, or `holds_border` takes the nearest inside.
 void cplanes_bilinear_taps(
     const float *grid, size_t count, size_t height, size_t width, int is_aligned, int holds_border, int *indices,
     float *weights);
-// target[i] = the sum over t < 4 of weights[t * count + i] * source[indices[t * count + i]], without negative indices.
+// target[i] = the sum over t < 4 of weights[t * count + i] * source[indices[t * count + i]], where the weight is not 0 or
+// the source a number.
 void cplanes_sample(const float *source, const int *indices, const float *weights, float *target, size_t count);
 
 // How many numbers at the start of a row are not above a bound, or not below it; a NaN is both.

@@ -12,9 +12,12 @@ void cvectormath_log(const float *source, float *target, size_t count, int strea
 void cvectormath_erf(const float *source, float *target, size_t count, int streams);
 
 // For each row of `length` numbers exp(x) over the sum of all exp(x), or the logarithm of that.
-void cvectormath_softmax(const float *source, float *target, size_t rows, size_t length, int is_logarithm);
+void cvectormath_softmax(
+    const float *source, float *target, size_t rows, size_t length, int is_logarithm, int streams);
 
-// Whole numbers below, above and nearest (half to even), -x, |x| and 1 / x; source and target may be the same.
+// Whole numbers below, above and nearest (half to even), -x, |x|, 1 / x and the square root; source and target may be the
+// same.
+void cvectormath_sqrt(const float *source, float *target, size_t count, int streams);
 void cvectormath_negate(const float *source, float *target, size_t count, int streams);
 void cvectormath_absolute(const float *source, float *target, size_t count, int streams);
 void cvectormath_floor(const float *source, float *target, size_t count, int streams);

@@ -17,6 +17,7 @@ enum PreciseActivations {
         case (.float32, GDNN_EXP) where !context.isBlocked(0): try mapVectors(context, cvectormath_exp)
         case (.float32, GDNN_LOGISTIC) where !context.isBlocked(0): try mapVectors(context, cvectormath_sigmoid)
         case (.float32, GDNN_TANH) where !context.isBlocked(0): try mapVectors(context, cvectormath_tanh)
+        case (.float32, GDNN_SQRT) where !context.isBlocked(0): try mapVectors(context, cvectormath_sqrt)
         case (.float32, GDNN_RELU) where !context.isBlocked(0):
             let slope = activation.alpha
             try mapVectors(context) { cvectormath_slope($0, slope, $1, $2, $3) }

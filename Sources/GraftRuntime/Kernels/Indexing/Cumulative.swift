@@ -117,9 +117,11 @@ enum CumulativeKernels: KernelFamily {
                     totals.update(repeating: A.start, count: count)
                     if isPlainSum {
                         let sums = UnsafeMutableRawPointer(totals).assumingMemoryBound(to: Float.self)
-                        for _ in 0..<length {
-                            celementwise_accumulate(x.floats + place, sums, y.floats + place, count, streams ? 1 : 0)
-                            place += step
+                        for row in 0..<length {
+                            let next = row + 1 < length ? place + step : place
+                            celementwise_accumulate(
+                                x.floats + place, x.floats + next, sums, y.floats + place, count, streams ? 1 : 0)
+                            place = next
                         }
                         continue
                     }

@@ -1,3 +1,4 @@
+import CNumerics
 import GraftCore
 import GraftIR
 
@@ -52,11 +53,11 @@ enum SelectionKernels: KernelFamily {
         let found = try context.temporary(.int64, [chunks]).int64s
         Parallel.forEachRange(chunks) { range in
             for part in range {
-                var total: UInt32 = 0
-                for index in (part * chunk)..<min(count, (part + 1) * chunk) {
-                    total &+= source[index] & mask != 0 ? 1 : 0
-                }
-                found[part] = Int64(total)
+                let first = part * chunk
+                found[part] = Int64(
+                    cmovement_count(
+                        source + first, min(count - first, chunk), MemoryLayout<T>.size,
+                        UInt64(truncatingIfNeeded: mask)))
             }
         }
         var total = 0
@@ -69,7 +70,6 @@ enum SelectionKernels: KernelFamily {
         let (inner, outer) = (x.shape.last ?? 1, Array(x.shape.dropLast()))
         guard rank > 0, count > 0 else { return }
         Parallel.forEachRange(chunks) { range in
-            // One more than can be found: where nothing is found the next place is written in vain.
             withUnsafeTemporaryAllocation(of: Int32.self, capacity: chunk + 1) { columns in
                 for part in range {
                     var next = Int(found[part])
@@ -78,11 +78,9 @@ enum SelectionKernels: KernelFamily {
                     while index < end {
                         let (row, column) = (index / inner, index % inner)
                         let width = min(inner - column, end - index)
-                        var own = 0
-                        for place in 0..<width {
-                            columns[own] = Int32(truncatingIfNeeded: place)
-                            own &+= source[index + place] & mask != 0 ? 1 : 0
-                        }
+                        let own = cmovement_find(
+                            source + index, width, MemoryLayout<T>.size, UInt64(truncatingIfNeeded: mask),
+                            columns.baseAddress)
                         let last = target + ((rank - 1) * total + next)
                         for place in 0..<own { last[place] = Int64(column) &+ Int64(columns[place]) }
                         var rest = row
