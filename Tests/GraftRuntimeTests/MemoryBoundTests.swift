@@ -151,6 +151,43 @@ import Testing
         #expect(back == x)
     }
 
+    @Test func longRowsAreCopiedInParts() throws {
+        let (a, b) = (numbers(150_001, seed: 1), numbers(200_003, seed: 2))
+        let joined = try run("Concat", [Tensor(a), Tensor(b)], ["axis": .int(0)])[0].elements(as: Float.self)
+        #expect(joined == a + b)
+        let spread = try run("Expand", [Tensor([Float(3)]), Tensor([Int64(200_003)])])[0].elements(as: Float.self)
+        #expect(spread == [Float](repeating: 3, count: 200_003))
+        let every = try run(
+            "Slice", [Tensor(b), Tensor([Int64(1)]), Tensor([Int64(200_003)]), Tensor([Int64(0)]), Tensor([Int64(2)])])
+        let second = try every[0].elements(as: Float.self)
+        #expect(second == stride(from: 1, to: 200_003, by: 2).map { b[$0] })
+    }
+
+    @Test(arguments: [
+        [0, 0, 1, 2, 0, 0, 3, 1], [1, 0, 0, 0, 0, 2, 0, 0], [0, 1, -2, 3, 0, -1, 1, -4], [0, 0, 9, -9, 0, 0, -9, 9],
+        [0, 0, 0, 0, 0, 0, 0, 5],
+    ])
+    func aConstantIsPutAround(_ pads: [Int]) throws {
+        let shape = [2, 3, 8, 9]
+        let x = numbers(shape.reduce(1, *), seed: 1)
+        let y = try run(
+            "Pad", [Tensor(x, shape: shape), Tensor(pads.map { Int64($0) }), Tensor([Float(7)], shape: [])])[0]
+        #expect(y.shape == shape.indices.map { shape[$0] + pads[$0] + pads[$0 + 4] })
+        let expected = (0..<y.count).map { position -> Float in
+            var (rest, from, step) = (position, 0, 1)
+            for axis in shape.indices.reversed() {
+                let place = rest % y.shape[axis] - pads[axis]
+                guard (0..<shape[axis]).contains(place) else { return 7 }
+                rest /= y.shape[axis]
+                from += place * step
+                step *= shape[axis]
+            }
+            return x[from]
+        }
+        let found = try y.elements(as: Float.self)
+        #expect(found == expected)
+    }
+
     /// A result that is larger than the caches of common processors goes another way.
     @Test func largeResultsAreTheSame() throws {
         let (rows, columns) = (4096, 4112)

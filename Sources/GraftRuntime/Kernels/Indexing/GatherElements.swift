@@ -73,6 +73,7 @@ enum GatherElementsKernels: KernelFamily {
         let streams = bytes >= 1024 && Streaming.isWorthwhile(y.byteCount)
         Parallel.forEachRange(points.count, grain: max(1, 65536 / max(1, bytes))) { range in
             for row in range {
+                if row + 1 < range.upperBound { cmovement_prefetch(source + Int(starts[row + 1]) * bytes, bytes) }
                 Streaming.copy(
                     source + Int(starts[row]) * bytes, to: target + row * bytes, bytes: bytes, streams: streams)
             }

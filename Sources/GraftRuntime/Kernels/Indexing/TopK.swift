@@ -148,7 +148,7 @@ private struct Heap<T: BitwiseCopyable> {
         guard T.self == Float.self else { return 0 }
         return UnsafeRawPointer(source).withMemoryRebound(to: Float.self, capacity: count) { row in
             UnsafeRawPointer(values).withMemoryRebound(to: Float.self, capacity: 1) {
-                cplanes_skip(row, count, $0.pointee, isLargest ? 1 : 0)
+                crows_skip(row, count, $0.pointee, isLargest ? 1 : 0)
             }
         }
     }

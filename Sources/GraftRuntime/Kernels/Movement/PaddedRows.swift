@@ -18,6 +18,8 @@ struct PaddedRows {
 
     /// - Parameter begin: for each axis how many elements are put before the source, or cut off it where negative.
     init(_ x: RuntimeTensor, _ y: RuntimeTensor, _ begin: [Int]) {
+        // More than a whole length of padding, or cut off, makes no difference; unbounded it could overflow below.
+        let begin = begin.indices.map { max(-x.shape[$0], min(y.shape[$0], begin[$0])) }
         let order = y.memoryOrder
         let own = x.strides
         (source, target, count) = (x.pointer, y.pointer, y.count)

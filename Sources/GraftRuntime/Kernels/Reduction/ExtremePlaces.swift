@@ -18,7 +18,7 @@ struct ExtremePlaces {
         if inner == 1 {
             Parallel.forEachRange(outer, grain: max(1, 16384 / length)) { range in
                 for row in range {
-                    target[row] = Int64(cplanes_place_in_row(source + row * length, length, greatest, last))
+                    target[row] = Int64(crows_place_in_row(source + row * length, length, greatest, last))
                 }
             }
             return
@@ -32,7 +32,7 @@ struct ExtremePlaces {
                     for index in range {
                         let (line, first) = (index / blocks, index % blocks * width)
                         let count = min(width, inner - first)
-                        cplanes_place_of_extreme(
+                        crows_place_of_extreme(
                             source + line * length * inner + first, length, inner, count, greatest, last,
                             best.baseAddress, places.baseAddress)
                         let to = target + line * inner + first

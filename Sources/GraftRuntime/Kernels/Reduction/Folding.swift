@@ -130,7 +130,7 @@ extension Folding {
 @inline(__always)
 private func extremeOfRow<T: RealNumber>(_ from: UnsafePointer<T>, _ length: Int, _ isMaximum: Int32) -> T? {
     guard T.self == Float.self else { return nil }
-    return T(cplanes_extreme(UnsafeRawPointer(from).assumingMemoryBound(to: Float.self), length, isMaximum))
+    return T(crows_extreme(UnsafeRawPointer(from).assumingMemoryBound(to: Float.self), length, isMaximum))
 }
 
 /// Adds rows of 32-bit numbers; false for other numbers.

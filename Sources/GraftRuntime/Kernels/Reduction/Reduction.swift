@@ -243,7 +243,7 @@ enum ReductionKernels: KernelFamily {
         var shape = x.shape
         if !shape.isEmpty { if settings.keeps { shape[axis] = 1 } else { shape.remove(at: axis) } }
         let y = try context.output(0, .int64, shape)
-        if T.self == Float.self {
+        if T.self == Float.self, length < Int32.max {
             ExtremePlaces(
                 outer: outer, length: length, inner: inner, isMaximum: isMaximum, takesLast: settings.takesLast
             )
