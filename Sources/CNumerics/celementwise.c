@@ -1,5 +1,7 @@
 #include "celementwise.h"
 
+#include "cstream.h"
+
 #if defined(__x86_64__)
 #define WIDE __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
@@ -16,17 +18,17 @@
 #define MAX(x, y) ((x) > (y) || (x) != (x) ? (x) : (y))
 #define MIN(x, y) ((x) < (y) || (x) != (x) ? (x) : (y))
 
-#define BINARY(name, F)                                                                            \
-    WIDE static void name(const float *a, int sa, const float *b, int sb, float *z, size_t n) {    \
-        if (sa && sb) {                                                                            \
-            EACH z[i] = F(a[i], b[i]);                                                             \
-        } else if (sa) {                                                                           \
-            const float y = *b;                                                                    \
-            EACH z[i] = F(a[i], y);                                                                \
-        } else {                                                                                   \
-            const float x = *a;                                                                    \
-            EACH z[i] = F(x, b[i]);                                                                \
-        }                                                                                          \
+#define BINARY(name, F)                                                                                            \
+    WIDE static void name(const float *a, int sa, const float *b, int sb, float *z, size_t n, int streams) {       \
+        if (sa && sb) {                                                                                            \
+            CSTREAM_EACH(z, n, streams, F(a[i], b[i]));                                                            \
+        } else if (sa) {                                                                                           \
+            const float y = *b;                                                                                    \
+            CSTREAM_EACH(z, n, streams, F(a[i], y));                                                               \
+        } else {                                                                                                   \
+            const float x = *a;                                                                                    \
+            CSTREAM_EACH(z, n, streams, F(x, b[i]));                                                               \
+        }                                                                                                          \
     }
 
 BINARY(add, ADD)
@@ -37,15 +39,22 @@ BINARY(maximum, MAX)
 BINARY(minimum, MIN)
 
 void celementwise_binary(
-    enum celementwise_operation operation, const float *a, int step_a, const float *b, int step_b, float *z, size_t n) {
+    enum celementwise_operation operation, const float *a, int step_a, const float *b, int step_b, float *z, size_t n,
+    int streams) {
     switch (operation) {
-    case CELEMENTWISE_ADD: add(a, step_a, b, step_b, z, n); break;
-    case CELEMENTWISE_SUBTRACT: subtract(a, step_a, b, step_b, z, n); break;
-    case CELEMENTWISE_MULTIPLY: multiply(a, step_a, b, step_b, z, n); break;
-    case CELEMENTWISE_DIVIDE: divide(a, step_a, b, step_b, z, n); break;
-    case CELEMENTWISE_MAXIMUM: maximum(a, step_a, b, step_b, z, n); break;
-    case CELEMENTWISE_MINIMUM: minimum(a, step_a, b, step_b, z, n); break;
+    case CELEMENTWISE_ADD: add(a, step_a, b, step_b, z, n, streams); break;
+    case CELEMENTWISE_SUBTRACT: subtract(a, step_a, b, step_b, z, n, streams); break;
+    case CELEMENTWISE_MULTIPLY: multiply(a, step_a, b, step_b, z, n, streams); break;
+    case CELEMENTWISE_DIVIDE: divide(a, step_a, b, step_b, z, n, streams); break;
+    case CELEMENTWISE_MAXIMUM: maximum(a, step_a, b, step_b, z, n, streams); break;
+    case CELEMENTWISE_MINIMUM: minimum(a, step_a, b, step_b, z, n, streams); break;
     }
+}
+
+WIDE void celementwise_accumulate(
+    const float *source, const float *next, float *totals, float *z, size_t n, int streams) {
+    for (size_t i = 0; i < n; i += CSTREAM_LINE / sizeof *next) __builtin_prefetch(next + i);
+    CSTREAM_EACH(z, n, streams, totals[i] += source[i]);
 }
 
 WIDE void celementwise_scale_rows(const float *x, const float *factors, float *z, size_t rows) {
@@ -108,4 +117,20 @@ WIDE void celementwise_sum_rounded_rows(const uint16_t *x, float *sums, size_t r
     for (; r < rows; r++)
         for (size_t i = 0; i < 16; i++) part[i] += widened(x[r * 16 + i]);
     for (size_t i = 0; i < 16; i++) sums[i] = (part[i] + part[16 + i]) + (part[32 + i] + part[48 + i]);
+}
+
+WIDE void celementwise_add_rows(const float *source, size_t step, size_t rows, float *sums, size_t n) {
+    size_t r = 0;
+    for (; r + 8 <= rows; r += 8) {
+        const float *x = source + r * step;
+        EACH {
+            float sum = sums[i];
+            for (size_t k = 0; k < 8; k++) sum += x[k * step + i];
+            sums[i] = sum;
+        }
+    }
+    for (; r < rows; r++) {
+        const float *x = source + r * step;
+        EACH sums[i] += x[i];
+    }
 }

@@ -29,44 +29,56 @@ func transposeMatrices<T: BitwiseCopyable>(
     _ source: UnsafePointer<T>, _ target: UnsafeMutablePointer<T>, count: Int, rows: Int, columns: Int
 ) {
     let size = rows * columns
-    // Tiles keep both the lines that are read and those that are written in the cache.
-    let tile = MemoryLayout<T>.size == 2 ? 32 : 16
-    let tilesDown = (rows + tile - 1) / tile
-    let tilesAcross = (columns + tile - 1) / tile
+    transposeMatrices(
+        source, target, count: count, rows: rows, columns: columns, sourceStride: columns, targetStride: rows
+    ) { ($0 * size, $0 * size) }
+}
+
+/// Transposes matrices whose rows lie `sourceStride` elements apart, and those of the result `targetStride`, in parallel.
+///
+/// - Parameter offsets: where a matrix and its result start.
+func transposeMatrices<T: BitwiseCopyable>(
+    _ source: UnsafePointer<T>, _ target: UnsafeMutablePointer<T>, count: Int, rows: Int, columns: Int,
+    sourceStride: Int, targetStride: Int, _ offsets: (Int) -> (Int, Int)
+) {
+    // The rows of a tile fill a line of the cache in the result; tiles that lie side by side follow each other, so that
+    // few lines are read at the same time, and each from one end to the other.
+    let tileRows = columns < 8 ? 2048 : MemoryLayout<T>.size == 2 ? 32 : 16
+    let tileColumns = rows < 8 ? 2048 : 64
+    let tilesDown = (rows + tileRows - 1) / tileRows
+    let tilesAcross = (columns + tileColumns - 1) / tileColumns
     let tiles = tilesDown * tilesAcross
-    Parallel.forEachRange(count * tiles, grain: 64) { range in
+    let isStreamed = Streaming.isWorthwhile(count * rows * columns * MemoryLayout<T>.size)
+    let streams: Int32 = isStreamed ? 1 : 0
+    Parallel.forEachRange(count * tiles, grain: max(1, 16384 / (tileRows * tileColumns))) { range in
         for index in range {
-            let matrix = index / tiles
-            let position = index % tiles
-            let across = position / tilesDown
-            let down = position % tilesDown
-            let from = source + matrix * size
-            let to = target + matrix * size
-            let rowEnd = min(rows, (down + 1) * tile)
-            let columnEnd = min(columns, (across + 1) * tile)
-            let (top, left) = (down * tile, across * tile)
+            let (matrix, position) = (index / tiles, index % tiles)
+            let (top, left) = (position / tilesAcross * tileRows, position % tilesAcross * tileColumns)
+            let (a, b) = offsets(matrix)
+            let from = source + (a + top * sourceStride + left)
+            let to = target + (b + left * targetStride + top)
+            let (height, width) = (min(tileRows, rows - top), min(tileColumns, columns - left))
             if MemoryLayout<T>.size == 4 {
                 cmovement_transpose_32(
-                    UnsafeRawPointer(from + top * columns + left).assumingMemoryBound(to: UInt32.self), columns,
-                    UnsafeMutableRawPointer(to + left * rows + top).assumingMemoryBound(to: UInt32.self), rows,
-                    rowEnd - top, columnEnd - left)
-                continue
-            }
-            if MemoryLayout<T>.size == 2 {
+                    UnsafeRawPointer(from).assumingMemoryBound(to: UInt32.self), sourceStride,
+                    UnsafeMutableRawPointer(to).assumingMemoryBound(to: UInt32.self), targetStride, height, width,
+                    streams)
+            } else if MemoryLayout<T>.size == 2 {
                 cmovement_transpose_16(
-                    UnsafeRawPointer(from + top * columns + left).assumingMemoryBound(to: UInt16.self), columns,
-                    UnsafeMutableRawPointer(to + left * rows + top).assumingMemoryBound(to: UInt16.self), rows,
-                    rowEnd - top, columnEnd - left)
-                continue
-            }
-            for column in (across * tile)..<columnEnd {
-                let line = to + column * rows
-                var read = from + (down * tile * columns + column)
-                for row in (down * tile)..<rowEnd {
-                    line[row] = read.pointee
-                    read += columns
+                    UnsafeRawPointer(from).assumingMemoryBound(to: UInt16.self), sourceStride,
+                    UnsafeMutableRawPointer(to).assumingMemoryBound(to: UInt16.self), targetStride, height, width,
+                    streams)
+            } else {
+                for column in 0..<width {
+                    let line = to + column * targetStride
+                    var read = from + column
+                    for row in 0..<height {
+                        line[row] = read.pointee
+                        read += sourceStride
+                    }
                 }
             }
         }
+        Streaming.finish(isStreamed)
     }
 }

@@ -62,13 +62,16 @@ extension KernelContext {
         switch (tensor.elementType, type) {
         case (.float16, .float32):
             let (from, to) = (tensor.typed(UInt16.self), result.floats)
+            let streams = Streaming.isWorthwhile(result.byteCount)
             Parallel.forEachRange(tensor.count, grain: 32768) {
-                cnumerics_half_to_float(from + $0.lowerBound, to + $0.lowerBound, $0.count)
+                cnumerics_half_to_float_past(
+                    from + $0.lowerBound, to + $0.lowerBound, $0.count, streams ? 1 : 0)
+                Streaming.finish(streams)
             }
         case (.float32, .float16):
             let (from, to) = (tensor.floats, result.typed(UInt16.self))
-            Parallel.forEachRange(tensor.count, grain: 32768) {
-                cnumerics_float_to_half(from + $0.lowerBound, to + $0.lowerBound, $0.count)
+            Streaming.forEachRange(tensor.count, into: to, isInPlace: false, grain: 32768) {
+                cnumerics_float_to_half(from + $0.lowerBound, $1, $0.count)
             }
         case (.bfloat16, .float32), (.float32, .bfloat16): _ = CastKernels.vectorized(tensor, result)
         default: throw KernelFailure("cannot convert \(tensor.elementType.name) to \(type.name)")

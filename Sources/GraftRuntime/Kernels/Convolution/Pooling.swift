@@ -114,6 +114,7 @@ final class PoolKernel: Kernel {
 
     func run(_ context: KernelContext) throws {
         if try runBlocked(context) { return }
+        if try runPlanes(context) { return }
         let x = try context.channelsLast(0)
         let window = try attributes.geometry(Array(x.shape[2...]))
         let shape = [x.shape[0], x.shape[1]] + window.output
@@ -155,6 +156,19 @@ final class PoolKernel: Kernel {
         else { return false }
         let y = try context.output(0, .float32, shape, layout: x.layout)
         try primitive.run(context.arena, (GDNN_ARG_SRC, x.pointer), (GDNN_ARG_DST, y.pointer))
+        return true
+    }
+
+    /// Finds the greatest numbers of row-major images where they lie; false where something else is asked for.
+    private func runPlanes(_ context: KernelContext) throws -> Bool {
+        guard kind == .maximum, !wantsIndices, try context.input(0).isRowMajor else { return false }
+        let x = try context.plain(0)
+        guard x.elementType == .float32, x.rank == 4 else { return false }
+        let window = try attributes.geometry(Array(x.shape[2...]))
+        let shape = [x.shape[0], x.shape[1]] + window.output
+        guard let native = PlaneWindow(window) else { return false }
+        let y = try context.output(0, .float32, shape)
+        native.findGreatest(x.floats, y.floats, planes: shape[0] * shape[1])
         return true
     }
 

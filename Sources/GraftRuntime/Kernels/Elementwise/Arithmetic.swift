@@ -155,9 +155,13 @@ private func runFloats(
             return
         }
         let native = operation.native
-        walk.forEachRun { position, offsetA, offsetB, count in
+        // The lines of an operand that is overwritten are read anyway.
+        let isInPlace = a == UnsafePointer(target) || b == UnsafePointer(target)
+        let streams = !isInPlace && Streaming.isWorthwhile(walk.count * MemoryLayout<Float>.size)
+        walk.forEachRun(streams: streams) { position, offsetA, offsetB, count in
             celementwise_binary(
-                native, a + offsetA, Int32(strideA), b + offsetB, Int32(strideB), target + position, count)
+                native, a + offsetA, Int32(strideA), b + offsetB, Int32(strideB), target + position, count,
+                streams ? 1 : 0)
         }
     }
 }

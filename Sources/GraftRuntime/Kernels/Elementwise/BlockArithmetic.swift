@@ -50,7 +50,7 @@ private func combineBlocks(
     let (x, w, z) = (a.floats, b.floats, y.floats)
     Parallel.forEachRange(y.storedCount, grain: 32768) { range in
         celementwise_binary(
-            native, x + range.lowerBound, 1, w + range.lowerBound, 1, z + range.lowerBound, range.count)
+            native, x + range.lowerBound, 1, w + range.lowerBound, 1, z + range.lowerBound, range.count, 0)
     }
 }
 

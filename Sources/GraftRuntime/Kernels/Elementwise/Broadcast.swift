@@ -73,8 +73,12 @@ struct Broadcast {
 
     /// Calls `body` for runs along the innermost axis, in parallel: the position in the result, where each of two
     /// operands starts, and the number of elements.
+    ///
+    /// - Parameter streams: whether `body` writes past the caches.
     @inline(__always)
-    func forEachRun(grain: Int = 16384, _ body: (_ target: Int, _ a: Int, _ b: Int, _ count: Int) -> Void) {
+    func forEachRun(
+        grain: Int = 16384, streams: Bool = false, _ body: (_ target: Int, _ a: Int, _ b: Int, _ count: Int) -> Void
+    ) {
         let inner = lengths[lengths.count - 1]
         let last = strides.count > 1 ? 1 : 0
         Parallel.forEachRange(count, grain: grain) { range in
@@ -96,6 +100,7 @@ struct Broadcast {
                 body(position, a, b, length)
                 position += length
             }
+            Streaming.finish(streams)
         }
     }
 

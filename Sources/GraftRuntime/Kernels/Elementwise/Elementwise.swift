@@ -70,9 +70,9 @@ enum ElementwiseKernels: KernelFamily {
                             throw KernelFailure("elements of type \(tensors[0].elementType.name)")
                         }
                         let y = try context.output(0, .float32, walk.shape, layout: walk.layout)
-                        combine(walk, UnsafePointer(tensors[0].floats), UnsafePointer(tensors[1].floats), y.floats) {
-                            $0 < 0 ? $0 * $1 : $0
-                        }
+                        combine(
+                            walk, UnsafePointer(tensors[0].floats), UnsafePointer(tensors[1].floats), y.floats,
+                            Sloping.self)
                     }),
                 .function(
                     "Clip", opsets: 1...10, widens: true,
@@ -146,8 +146,7 @@ enum ElementwiseKernels: KernelFamily {
     }
 
     private static let floating: [(String, @Sendable (Float) -> Float, @Sendable (Double) -> Double)] = [
-        ("Sin", { sinf($0) }, { sin($0) }),
-        ("Cos", { cosf($0) }, { cos($0) }), ("Tan", { tanf($0) }, { tan($0) }), ("Asin", { asinf($0) }, { asin($0) }),
+        ("Tan", { tanf($0) }, { tan($0) }), ("Asin", { asinf($0) }, { asin($0) }),
         ("Acos", { acosf($0) }, { acos($0) }), ("Atan", { atanf($0) }, { atan($0) }),
         ("Sinh", { sinhf($0) }, { sinh($0) }), ("Cosh", { coshf($0) }, { cosh($0) }),
         ("Asinh", { asinhf($0) }, { asinh($0) }), ("Acosh", { acoshf($0) }, { acosh($0) }),
@@ -161,6 +160,8 @@ enum ElementwiseKernels: KernelFamily {
         ("Round", { try PreciseActivations.mapVectors($0, cvectormath_round) }, { $0.rounded(.toNearestOrEven) }),
         ("Reciprocal", { try PreciseActivations.mapVectors($0, cvectormath_reciprocal) }, { 1 / $0 }),
         ("Erf", { try PreciseActivations.mapVectors($0, cvectormath_erf) }, { erf($0) }),
+        ("Sin", { try PreciseActivations.mapVectors($0, cvectormath_sin) }, { sin($0) }),
+        ("Cos", { try PreciseActivations.mapVectors($0, cvectormath_cos) }, { cos($0) }),
     ]
 
     private static func mapFloating(
@@ -233,22 +234,10 @@ enum ElementwiseKernels: KernelFamily {
         try clipFloats(context, try bound(1, -.infinity), try bound(2, .infinity))
     }
 
-    /// Comparisons that a loop over vectors has instructions for; a NaN stays one.
     private static func clipFloats(_ context: KernelContext, _ low: Float, _ high: Float) throws {
-        let (shape, layout, found) = try {
-            let x = try context.input(0)
-            return (x.shape, x.layout, x.elementType)
-        }()
+        let found = try context.input(0).elementType
         guard found == .float32 else { throw KernelFailure("elements of type \(found.name)") }
-        let y = try context.output(0, reusing: 0, found, shape, layout: layout)
-        let (source, target) = (try context.input(0).floats, y.floats)
-        Parallel.forEachRange(y.count, grain: 8192) { range in
-            for index in range {
-                let x = source[index]
-                let raised = x < low ? low : x
-                target[index] = raised > high ? high : raised
-            }
-        }
+        try PreciseActivations.mapVectors(context) { cvectormath_clip($0, low, high, $1, $2, $3) }
     }
 
     private static func clip<T: TensorElement & Comparable>(
@@ -263,4 +252,9 @@ enum ElementwiseKernels: KernelFamily {
         let (low, high) = (try bound(1, lowest), try bound(2, highest))
         try map(T.self, context) { min(max($0, low), high) }
     }
+}
+
+/// PRelu.
+private enum Sloping: PairFunction {
+    @inline(__always) static func apply(_ x: Float, _ slope: Float) -> Float { x < 0 ? x * slope : x }
 }

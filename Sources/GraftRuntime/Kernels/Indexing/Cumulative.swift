@@ -1,3 +1,4 @@
+import CNumerics
 import GraftCore
 import GraftIR
 
@@ -38,9 +39,9 @@ enum CumulativeKernels: KernelFamily {
         _ type: T.Type, _ settings: Settings, _ context: KernelContext
     ) throws {
         if settings.isProduct {
-            try scan(T.self, settings, context, start: 1) { $0 * $1 }
+            try scan(RunningProduct<T>.self, settings, context)
         } else {
-            try scan(T.self, settings, context, start: 0) { $0 + $1 }
+            try scan(RunningSum<T>.self, settings, context)
         }
     }
 
@@ -48,35 +49,54 @@ enum CumulativeKernels: KernelFamily {
         _ type: T.Type, _ settings: Settings, _ context: KernelContext
     ) throws {
         if settings.isProduct {
-            try scan(T.self, settings, context, start: 1) { $0 &* $1 }
+            try scan(WholeRunningProduct<T>.self, settings, context)
         } else {
-            try scan(T.self, settings, context, start: 0) { $0 &+ $1 }
+            try scan(WholeRunningSum<T>.self, settings, context)
         }
     }
 
-    @inline(__always)
-    private static func scan<T: BitwiseCopyable>(
-        _ type: T.Type, _ settings: Settings, _ context: KernelContext, start: T, _ combine: (T, T) -> T
+    private static func scan<A: Accumulation>(
+        _ accumulation: A.Type, _ settings: Settings, _ context: KernelContext
     ) throws {
         let x = try context.plain(0)
         let axis = try normalizedAxis(try context.integer(1), rank: x.rank)
         let (outer, length, inner) = x.rank == 0 ? (1, 1, 1) : x.around(axis)
         let y = try context.output(0, x.elementType, x.shape)
         guard x.count > 0 else { return }
-        let (source, target) = (x.typed(T.self), y.typed(T.self))
+        let (source, target) = (x.typed(A.Number.self), y.typed(A.Number.self))
         let isExclusive = settings.isExclusive
         let (first, step) = settings.isReversed ? (length - 1, -inner) : (0, inner)
         if inner == 1 {
             Parallel.forEachRange(outer, grain: max(1, 8192 / length)) { range in
-                for line in range {
+                var line = range.lowerBound
+                // Four lines at a time, so that one sum need not wait for the one before.
+                while line + 4 <= range.upperBound {
+                    var (a, b, c, d) = (A.start, A.start, A.start, A.start)
                     var place = line * length + first
-                    var total = start
                     for _ in 0..<length {
-                        let next = combine(total, source[place])
+                        let next = (
+                            A.combine(a, source[place]), A.combine(b, source[place + length]),
+                            A.combine(c, source[place + 2 * length]), A.combine(d, source[place + 3 * length])
+                        )
+                        target[place] = isExclusive ? a : next.0
+                        target[place + length] = isExclusive ? b : next.1
+                        target[place + 2 * length] = isExclusive ? c : next.2
+                        target[place + 3 * length] = isExclusive ? d : next.3
+                        (a, b, c, d) = next
+                        place += step
+                    }
+                    line += 4
+                }
+                while line < range.upperBound {
+                    var place = line * length + first
+                    var total = A.start
+                    for _ in 0..<length {
+                        let next = A.combine(total, source[place])
                         target[place] = isExclusive ? total : next
                         total = next
                         place += step
                     }
+                    line += 1
                 }
             }
             return
@@ -84,25 +104,72 @@ enum CumulativeKernels: KernelFamily {
         // Lines that lie side by side are summed together: each row is the row before it and one more.
         let width = min(inner, max(256, min(4096, (inner + Parallel.threads - 1) / Parallel.threads)))
         let blocks = (inner + width - 1) / width
+        let streams = Streaming.isWorthwhile(y.byteCount)
+        let isPlainSum = A.self == RunningSum<Float>.self && !isExclusive
         Parallel.forEachRange(outer * blocks, grain: max(1, 8192 / (length * width))) { range in
-            for index in range {
-                let (line, column) = (index / blocks, index % blocks * width)
-                let count = min(width, inner - column)
-                var place = (line * length + first) * inner + column
-                let head = target + place
-                if isExclusive {
-                    head.update(repeating: start, count: count)
-                } else {
-                    head.update(from: source + place, count: count)
-                }
-                for _ in 1..<max(1, length) {
-                    let before = place
-                    place += step
-                    let from = source + (isExclusive ? before : place)
-                    let (last, to) = (target + before, target + place)
-                    for offset in 0..<count { to[offset] = combine(last[offset], from[offset]) }
+            withUnsafeTemporaryAllocation(of: A.Number.self, capacity: width) { buffer in
+                guard let totals = buffer.baseAddress else { return }
+                for index in range {
+                    let (line, column) = (index / blocks, index % blocks * width)
+                    let count = min(width, inner - column)
+                    let bytes = count * MemoryLayout<A.Number>.stride
+                    var place = (line * length + first) * inner + column
+                    totals.update(repeating: A.start, count: count)
+                    if isPlainSum {
+                        let sums = UnsafeMutableRawPointer(totals).assumingMemoryBound(to: Float.self)
+                        for row in 0..<length {
+                            let next = row + 1 < length ? place + step : place
+                            celementwise_accumulate(
+                                x.floats + place, x.floats + next, sums, y.floats + place, count, streams ? 1 : 0)
+                            place = next
+                        }
+                        continue
+                    }
+                    for _ in 0..<length {
+                        if isExclusive { Streaming.copy(totals, to: target + place, bytes: bytes, streams: streams) }
+                        A.combine(totals, source + place, count)
+                        if !isExclusive { Streaming.copy(totals, to: target + place, bytes: bytes, streams: streams) }
+                        place += step
+                    }
                 }
             }
+            Streaming.finish(streams)
         }
     }
+}
+
+/// How a total and the next number combine: a type for each way, so that each has a loop of its own.
+private protocol Accumulation {
+    associatedtype Number: BitwiseCopyable
+    /// What no numbers give.
+    static var start: Number { get }
+    static func combine(_ total: Number, _ x: Number) -> Number
+}
+
+extension Accumulation {
+    /// Adds a row of numbers to as many totals.
+    @inline(__always)
+    fileprivate static func combine(_ totals: UnsafeMutablePointer<Number>, _ x: UnsafePointer<Number>, _ count: Int) {
+        for index in 0..<count { totals[index] = combine(totals[index], x[index]) }
+    }
+}
+
+private enum RunningSum<T: BinaryFloatingPoint & BitwiseCopyable>: Accumulation {
+    static var start: T { 0 }
+    @inline(__always) static func combine(_ total: T, _ x: T) -> T { total + x }
+}
+
+private enum RunningProduct<T: BinaryFloatingPoint & BitwiseCopyable>: Accumulation {
+    static var start: T { 1 }
+    @inline(__always) static func combine(_ total: T, _ x: T) -> T { total * x }
+}
+
+private enum WholeRunningSum<T: FixedWidthInteger & BitwiseCopyable>: Accumulation {
+    static var start: T { 0 }
+    @inline(__always) static func combine(_ total: T, _ x: T) -> T { total &+ x }
+}
+
+private enum WholeRunningProduct<T: FixedWidthInteger & BitwiseCopyable>: Accumulation {
+    static var start: T { 1 }
+    @inline(__always) static func combine(_ total: T, _ x: T) -> T { total &* x }
 }

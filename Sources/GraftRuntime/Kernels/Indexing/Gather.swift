@@ -1,3 +1,4 @@
+import CNumerics
 import GraftCore
 import GraftIR
 
@@ -48,11 +49,17 @@ enum GatherKernels: KernelFamily {
             let task = SingleGather(source: source, target: target, places: places, outer: outer, length: length)
             return try task.run(width: x.elementType)
         }
+        let streams = bytes >= 1024 && Streaming.isWorthwhile(y.byteCount)
         Parallel.forEachRange(outer * places.count, grain: max(1, 65536 / max(1, bytes))) { range in
             for index in range {
                 let (row, place) = (index / places.count, places[index % places.count])
-                (target + index * bytes).copyMemory(from: source + (row * length + place) * bytes, byteCount: bytes)
+                if index + 1 < range.upperBound, index % places.count + 1 < places.count {
+                    cmovement_prefetch(source + (row * length + places[index % places.count + 1]) * bytes, bytes)
+                }
+                Streaming.copy(
+                    source + (row * length + place) * bytes, to: target + index * bytes, bytes: bytes, streams: streams)
             }
+            Streaming.finish(streams)
         }
     }
 }

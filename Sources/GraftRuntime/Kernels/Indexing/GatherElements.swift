@@ -1,3 +1,4 @@
+import CNumerics
 import GraftCore
 import GraftIR
 
@@ -34,9 +35,15 @@ enum GatherElementsKernels: KernelFamily {
                 Parallel.forEachRange(lines.outer, grain: max(1, 8192 / max(1, length))) { range in
                     for line in range {
                         let from = source + lines.base(line)
-                        for index in (line * length)..<((line + 1) * length) {
-                            let position = fault.position(indices[index], size)
-                            if position >= 0 { target[index] = from[position] }
+                        let (first, to) = (indices + line * length, target + line * length)
+                        if MemoryLayout<T>.size <= 8 {
+                            let done = cmovement_pick(from, size, first, to, length, MemoryLayout<T>.size)
+                            if done < length { _ = fault.position(first[done], size) }
+                            continue
+                        }
+                        for index in 0..<length {
+                            let position = fault.position(first[index], size)
+                            if position >= 0 { to[index] = from[position] }
                         }
                     }
                 }
@@ -63,10 +70,14 @@ enum GatherElementsKernels: KernelFamily {
         let bytes = points.inner * x.elementType.byteWidth
         guard bytes > 0 || y.count == 0 else { throw KernelFailure("elements of type \(x.elementType.name)") }
         let (source, target, starts) = (x.pointer, y.pointer, points.starts)
+        let streams = bytes >= 1024 && Streaming.isWorthwhile(y.byteCount)
         Parallel.forEachRange(points.count, grain: max(1, 65536 / max(1, bytes))) { range in
             for row in range {
-                (target + row * bytes).copyMemory(from: source + Int(starts[row]) * bytes, byteCount: bytes)
+                if row + 1 < range.upperBound { cmovement_prefetch(source + Int(starts[row + 1]) * bytes, bytes) }
+                Streaming.copy(
+                    source + Int(starts[row]) * bytes, to: target + row * bytes, bytes: bytes, streams: streams)
             }
+            Streaming.finish(streams)
         }
     }
 }

@@ -41,6 +41,7 @@ enum ScatterKernels: KernelFamily {
         KernelDefinition(type) { node in
             let reduction = try reduction(node)
             return kernel(reduction) { context in
+                if reduction == .none, try replacePoints(context) { return }
                 let (updates, y) = try operands(context)
                 let points = try IndexedPoints(context, indices: 1, data: y.shape, batchAxes: 0)
                 guard updates.shape == points.shape else {
@@ -49,6 +50,58 @@ enum ScatterKernels: KernelFamily {
                 try ScatterPointsTask(points: points, updates: updates, y: y).run(reduction)
             }
         }
+    }
+
+    /// ScatterND where the last update of a block counts: every block is written once, from the data or from an update.
+    ///
+    /// False where blocks are so short that this would not pay.
+    private static func replacePoints(_ context: KernelContext) throws -> Bool {
+        let (shape, type) = try {
+            let x = try context.plain(0)
+            return (x.shape, x.elementType)
+        }()
+        let depth = try context.input(1).shape.last ?? 0
+        guard depth <= shape.count, shape[depth...].reduce(type.byteWidth, *) >= 64 else { return false }
+        let y = try context.output(0, reusing: 0, type, shape)
+        let points = try IndexedPoints(context, indices: 1, data: shape, batchAxes: 0)
+        let updates = try context.plain(2)
+        guard updates.elementType == type, updates.shape == points.shape else {
+            throw KernelFailure(
+                "updates of type \(updates.elementType.name) and shape \(updates.shape), not \(type.name) and "
+                    + "\(points.shape)")
+        }
+        let bytes = points.inner * type.byteWidth
+        let blocks = y.count / points.inner
+        // For each block the update that it takes, or -1.
+        let chosen = try context.temporary(.int64, [blocks]).int64s
+        chosen.update(repeating: -1, count: blocks)
+        for row in 0..<points.count { chosen[Int(points.starts[row])] = Int64(row) }
+        let x = try context.input(0)
+        let (source, changes, target) = (x.pointer, updates.pointer, y.pointer)
+        let isInPlace = source == target
+        let streams = Streaming.isWorthwhile(y.byteCount) && bytes >= 1024
+        Parallel.forEachRange(blocks, grain: max(1, 65536 / bytes)) { range in
+            var block = range.lowerBound
+            while block < range.upperBound {
+                let update = Int(chosen[block])
+                if update >= 0 {
+                    Streaming.copy(
+                        changes + update * bytes, to: target + block * bytes, bytes: bytes,
+                        streams: streams && !isInPlace)
+                    block += 1
+                    continue
+                }
+                let first = block
+                while block < range.upperBound, chosen[block] < 0 { block += 1 }
+                if !isInPlace {
+                    Streaming.copy(
+                        source + first * bytes, to: target + first * bytes, bytes: (block - first) * bytes,
+                        streams: streams)
+                }
+            }
+            Streaming.finish(streams)
+        }
+        return true
     }
 
     /// Elements that are replaced only move; others are computed with.
@@ -92,11 +145,11 @@ extension KernelContext {
 /// A scatter whose way through the elements is known, for any type and combination.
 protocol ScatterTask: WidthTask {
     var y: RuntimeTensor { get }
-    func apply<T: BitwiseCopyable>(_ type: T.Type, _ combine: (T, T) -> T)
+    func apply<C: Combination>(_ combination: C.Type)
 }
 
 extension ScatterTask {
-    func run<T: BitwiseCopyable>(_ type: T.Type) { apply(T.self) { _, update in update } }
+    func run<T: BitwiseCopyable>(_ type: T.Type) { apply(Replacing<T>.self) }
 
     func run(_ reduction: ScatterKernels.Reduction) throws {
         if reduction == .none { return try run(width: y.elementType) }
@@ -121,11 +174,11 @@ extension ScatterTask {
         _ type: T.Type, _ reduction: ScatterKernels.Reduction
     ) {
         switch reduction {
-        case .none: apply(T.self) { $1 }
-        case .add: apply(T.self) { $0 + $1 }
-        case .mul: apply(T.self) { $0 * $1 }
-        case .max: apply(T.self) { $1 > $0 || $1.isNaN ? $1 : $0 }
-        case .min: apply(T.self) { $1 < $0 || $1.isNaN ? $1 : $0 }
+        case .none: apply(Replacing<T>.self)
+        case .add: apply(Adding<T>.self)
+        case .mul: apply(Multiplying<T>.self)
+        case .max: apply(Raising<T>.self)
+        case .min: apply(Lowering<T>.self)
         }
     }
 
@@ -133,11 +186,11 @@ extension ScatterTask {
         _ type: T.Type, _ reduction: ScatterKernels.Reduction
     ) {
         switch reduction {
-        case .none: apply(T.self) { $1 }
-        case .add: apply(T.self) { $0 &+ $1 }
-        case .mul: apply(T.self) { $0 &* $1 }
-        case .max: apply(T.self) { max($0, $1) }
-        case .min: apply(T.self) { min($0, $1) }
+        case .none: apply(Replacing<T>.self)
+        case .add: apply(WholeAdding<T>.self)
+        case .mul: apply(WholeMultiplying<T>.self)
+        case .max: apply(WholeRaising<T>.self)
+        case .min: apply(WholeLowering<T>.self)
         }
     }
 }
@@ -151,9 +204,8 @@ struct ScatterElementsTask: ScatterTask {
     let fault: IndexFault
 
     /// Only elements of one line meet, so lines are shared out and each is walked in order.
-    @inline(__always)
-    func apply<T: BitwiseCopyable>(_ type: T.Type, _ combine: (T, T) -> T) {
-        let (source, target) = (updates.typed(T.self), y.typed(T.self))
+    func apply<C: Combination>(_ combination: C.Type) {
+        let (source, target) = (updates.typed(C.Number.self), y.typed(C.Number.self))
         let (length, size, step, inner) = (lines.length, lines.size, lines.step, lines.inner)
         let width = min(inner, 64)
         guard width > 0 else { return }
@@ -168,7 +220,7 @@ struct ScatterElementsTask: ScatterTask {
                         let position = fault.position(indices[from], size)
                         guard position >= 0 else { continue }
                         let place = position * step + lines.offset(column)
-                        to[place] = combine(to[place], source[from])
+                        to[place] = C.combine(to[place], source[from])
                     }
                 }
             }
@@ -183,9 +235,8 @@ struct ScatterPointsTask: ScatterTask {
     let y: RuntimeTensor
 
     /// Every thread walks all updates in order and applies those that fall into its part of the result.
-    @inline(__always)
-    func apply<T: BitwiseCopyable>(_ type: T.Type, _ combine: (T, T) -> T) {
-        let (source, target) = (updates.typed(T.self), y.typed(T.self))
+    func apply<C: Combination>(_ combination: C.Type) {
+        let (source, target) = (updates.typed(C.Number.self), y.typed(C.Number.self))
         let (inner, count, starts) = (points.inner, points.count, points.starts)
         guard inner > 0, count > 0 else { return }
         let blocks = y.count / inner
@@ -193,7 +244,7 @@ struct ScatterPointsTask: ScatterTask {
             Parallel.forEachRange(inner, grain: max(1, 8192 / count)) { columns in
                 for row in 0..<count {
                     let (from, to) = (source + row * inner, target + Int(starts[row]) * inner)
-                    for column in columns { to[column] = combine(to[column], from[column]) }
+                    for column in columns { to[column] = C.combine(to[column], from[column]) }
                 }
             }
             return
@@ -204,7 +255,7 @@ struct ScatterPointsTask: ScatterTask {
                 let block = Int(starts[row])
                 guard range.contains(block) else { continue }
                 let (from, to) = (source + row * inner, target + block * inner)
-                for column in 0..<inner { to[column] = combine(to[column], from[column]) }
+                for column in 0..<inner { to[column] = C.combine(to[column], from[column]) }
             }
         }
     }

@@ -1,3 +1,4 @@
+import CNumerics
 import GraftCore
 import GraftIR
 
@@ -16,29 +17,35 @@ enum SelectionKernels: KernelFamily {
         if case .strings(let texts) = try context.value(0) {
             let flags = try context.temporary(.uint8, texts.shape)
             for (index, text) in texts.elements.enumerated() { flags.typed(UInt8.self)[index] = text.isEmpty ? 0 : 1 }
-            return try nonZero(UInt8.self, flags, context) { $0 != 0 }
+            return try nonZero(flags, mask: UInt8.max, context)
         }
         let x = try context.plain(0)
         // The sign of a floating-point number does not count.
         switch x.elementType {
-        case .int8, .uint8, .bool: try nonZero(UInt8.self, x, context) { $0 != 0 }
-        case .int16, .uint16: try nonZero(UInt16.self, x, context) { $0 != 0 }
-        case .int32, .uint32: try nonZero(UInt32.self, x, context) { $0 != 0 }
-        case .int64, .uint64: try nonZero(UInt64.self, x, context) { $0 != 0 }
-        case .float16, .bfloat16: try nonZero(UInt16.self, x, context) { $0 & 0x7FFF != 0 }
-        case .float32: try nonZero(UInt32.self, x, context) { $0 & 0x7FFF_FFFF != 0 }
-        case .float64: try nonZero(UInt64.self, x, context) { $0 & 0x7FFF_FFFF_FFFF_FFFF != 0 }
-        case .complex64: try nonZero(UInt64.self, x, context) { $0 & 0x7FFF_FFFF_7FFF_FFFF != 0 }
+        case .int8, .uint8, .bool: try nonZero(x, mask: UInt8.max, context)
+        case .int16, .uint16: try nonZero(x, mask: UInt16.max, context)
+        case .int32, .uint32: try nonZero(x, mask: UInt32.max, context)
+        case .int64, .uint64: try nonZero(x, mask: UInt64.max, context)
+        case .float16, .bfloat16: try nonZero(x, mask: UInt16(0x7FFF), context)
+        case .float32: try nonZero(x, mask: UInt32(0x7FFF_FFFF), context)
+        case .float64: try nonZero(x, mask: UInt64(0x7FFF_FFFF_FFFF_FFFF), context)
+        case .complex64: try nonZero(x, mask: UInt64(0x7FFF_FFFF_7FFF_FFFF), context)
         case .complex128:
-            try nonZero(SIMD2<UInt64>.self, x, context) { ($0.x | $0.y) & 0x7FFF_FFFF_FFFF_FFFF != 0 }
+            let flags = try context.temporary(.uint8, x.shape)
+            let (parts, to) = (x.typed(SIMD2<UInt64>.self), flags.typed(UInt8.self))
+            for index in 0..<x.count {
+                to[index] = (parts[index].x | parts[index].y) & 0x7FFF_FFFF_FFFF_FFFF != 0 ? 1 : 0
+            }
+            try nonZero(flags, mask: UInt8.max, context)
         case let type: throw KernelFailure("elements of type \(type.name)")
         }
     }
 
     private static let chunk = 16384
 
-    private static func nonZero<T: BitwiseCopyable>(
-        _ type: T.Type, _ x: RuntimeTensor, _ context: KernelContext, _ isSet: (T) -> Bool
+    /// The positions of elements that have bits in common with a mask.
+    private static func nonZero<T: FixedWidthInteger & UnsignedInteger & BitwiseCopyable>(
+        _ x: RuntimeTensor, mask: T, _ context: KernelContext
     ) throws {
         let (source, count, rank) = (x.typed(T.self), x.count, x.rank)
         let chunks = (count + chunk - 1) / chunk
@@ -46,9 +53,11 @@ enum SelectionKernels: KernelFamily {
         let found = try context.temporary(.int64, [chunks]).int64s
         Parallel.forEachRange(chunks) { range in
             for part in range {
-                var total: Int64 = 0
-                for index in (part * chunk)..<min(count, (part + 1) * chunk) where isSet(source[index]) { total += 1 }
-                found[part] = total
+                let first = part * chunk
+                found[part] = Int64(
+                    cmovement_count(
+                        source + first, min(count - first, chunk), MemoryLayout<T>.size,
+                        UInt64(truncatingIfNeeded: mask)))
             }
         }
         var total = 0
@@ -58,18 +67,30 @@ enum SelectionKernels: KernelFamily {
             total += own
         }
         let target = try context.output(0, .int64, [rank, total]).int64s
-        let shape = x.shape
-        guard rank > 0 else { return }
+        let (inner, outer) = (x.shape.last ?? 1, Array(x.shape.dropLast()))
+        guard rank > 0, count > 0 else { return }
         Parallel.forEachRange(chunks) { range in
-            for part in range {
-                var next = Int(found[part])
-                for index in (part * chunk)..<min(count, (part + 1) * chunk) where isSet(source[index]) {
-                    var rest = index
-                    for axis in stride(from: rank - 1, through: 0, by: -1) {
-                        target[axis * total + next] = Int64(rest % shape[axis])
-                        rest /= shape[axis]
+            withUnsafeTemporaryAllocation(of: Int32.self, capacity: chunk + 1) { columns in
+                for part in range {
+                    var next = Int(found[part])
+                    var index = part * chunk
+                    let end = min(count, index + chunk)
+                    while index < end {
+                        let (row, column) = (index / inner, index % inner)
+                        let width = min(inner - column, end - index)
+                        let own = cmovement_find(
+                            source + index, width, MemoryLayout<T>.size, UInt64(truncatingIfNeeded: mask),
+                            columns.baseAddress)
+                        let last = target + ((rank - 1) * total + next)
+                        for place in 0..<own { last[place] = Int64(column) &+ Int64(columns[place]) }
+                        var rest = row
+                        for axis in outer.indices.reversed() {
+                            (target + (axis * total + next)).update(repeating: Int64(rest % outer[axis]), count: own)
+                            rest /= outer[axis]
+                        }
+                        next += own
+                        index += width
                     }
-                    next += 1
                 }
             }
         }

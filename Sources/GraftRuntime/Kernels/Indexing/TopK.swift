@@ -1,3 +1,4 @@
+import CNumerics
 import GraftCore
 import GraftIR
 
@@ -59,9 +60,9 @@ enum TopKKernels: KernelFamily {
             for line in range {
                 let from = source + (line / inner * length * inner + line % inner)
                 if isLargest {
-                    heap.fill(from, length, inner) { T.precedes($1, $0) }
+                    heap.fill(from, length, inner, isLargest: true) { T.precedes($1, $0) }
                 } else {
-                    heap.fill(from, length, inner) { T.precedes($0, $1) }
+                    heap.fill(from, length, inner, isLargest: false) { T.precedes($0, $1) }
                 }
                 let to = line / inner * k * inner + line % inner
                 for position in 0..<k {
@@ -116,20 +117,39 @@ private struct Heap<T: BitwiseCopyable> {
     /// Finds the best elements of a line, at least as many as there is room for, and sorts them; of equal ones the
     /// earlier is better.
     @inline(__always)
-    mutating func fill(_ source: UnsafePointer<T>, _ length: Int, _ step: Int, _ isBetter: (T, T) -> Bool) {
+    mutating func fill(
+        _ source: UnsafePointer<T>, _ length: Int, _ step: Int, isLargest: Bool, _ isBetter: (T, T) -> Bool
+    ) {
         for position in 0..<capacity {
             values[position] = source[position * step]
             places[position] = Int64(position)
         }
         for root in stride(from: capacity / 2 - 1, through: 0, by: -1) { sink(root, capacity, isBetter) }
-        for position in capacity..<length where isBetter(source[position * step], values[0]) {
-            values[0] = source[position * step]
-            places[0] = Int64(position)
-            sink(0, capacity, isBetter)
+        var position = capacity
+        while position < length {
+            if step == 1 { position += skipped(source + position, length - position, isLargest) }
+            guard position < length else { break }
+            if isBetter(source[position * step], values[0]) {
+                values[0] = source[position * step]
+                places[0] = Int64(position)
+                sink(0, capacity, isBetter)
+            }
+            position += 1
         }
         for end in stride(from: capacity - 1, through: 1, by: -1) {
             swap(0, end)
             sink(0, end, isBetter)
+        }
+    }
+
+    /// How many numbers are surely no better than the worst; 0 where nothing quick tells.
+    @inline(__always)
+    private func skipped(_ source: UnsafePointer<T>, _ count: Int, _ isLargest: Bool) -> Int {
+        guard T.self == Float.self else { return 0 }
+        return UnsafeRawPointer(source).withMemoryRebound(to: Float.self, capacity: count) { row in
+            UnsafeRawPointer(values).withMemoryRebound(to: Float.self, capacity: 1) {
+                crows_skip(row, count, $0.pointee, isLargest ? 1 : 0)
+            }
         }
     }
 

@@ -71,7 +71,7 @@ enum PaddingKernels: KernelFamily {
         guard width > 0 else { throw KernelFailure("elements of type \(x.elementType.name)") }
         guard y.count > 0 else { return }
         if mode == .constant {
-            try padConstant(x, y, begin, end, fill, width)
+            try padConstant(x, y, begin, fill, width)
             return
         }
         // For each axis of the result: where along the input's axis it reads.
@@ -91,30 +91,21 @@ enum PaddingKernels: KernelFamily {
     }
 
     private static func padConstant(
-        _ x: RuntimeTensor, _ y: RuntimeTensor, _ begin: [Int], _ end: [Int], _ fill: RuntimeTensor?, _ width: Int
+        _ x: RuntimeTensor, _ y: RuntimeTensor, _ begin: [Int], _ fill: RuntimeTensor?, _ width: Int
     ) throws {
+        var value: UnsafeMutableRawPointer?
         if let fill, fill.count == 1 {
             guard fill.elementType == x.elementType else { throw KernelFailure("a fill value of another type") }
-            try copyStrided(
-                width: width, shape: [y.count], from: fill.pointer, StridedView(strides: [0]), to: y.pointer,
-                StridedView(strides: [1]))
-        } else {
-            y.pointer.initializeMemory(as: UInt8.self, repeating: 0, count: y.byteCount)
+            value = fill.pointer
         }
-        // Negative pads cut the input.
-        let (from, to) = (x.strides, y.strides)
-        let order = x.memoryOrder
-        var (source, target) = (
-            StridedView(strides: order.map { from[$0] }), StridedView(strides: order.map { to[$0] })
-        )
-        var lengths: [Int] = []
-        for axis in order {
-            let length = x.shape[axis] + min(0, begin[axis]) + min(0, end[axis])
-            lengths.append(max(0, length))
-            source.offset += max(0, -begin[axis]) * from[axis]
-            target.offset += max(0, begin[axis]) * to[axis]
+        let rows = PaddedRows(x, y, begin)
+        switch width {
+        case 1: rows.write(UInt8.self, value)
+        case 2: rows.write(UInt16.self, value)
+        case 4: rows.write(UInt32.self, value)
+        case 8: rows.write(UInt64.self, value)
+        default: rows.write(SIMD2<UInt64>.self, value)
         }
-        try copyStrided(width: width, shape: lengths, from: x.pointer, source, to: y.pointer, target)
     }
 
     /// `PadGrad(dY, pads, axes) → dX`: each element of dY is added to the element that it was copied from.

@@ -1,3 +1,4 @@
+import CNumerics
 import GraftCore
 
 /// A rectangular block of elements somewhere in memory: where it starts and how far neighbours are apart.
@@ -32,85 +33,65 @@ private func copyTyped<T: BitwiseCopyable>(
     _ type: T.Type, _ shape: [Int], _ source: UnsafeRawPointer, _ sourceView: StridedView,
     _ target: UnsafeMutableRawPointer, _ targetView: StridedView
 ) {
-    let count = shape.reduce(1, *)
-    guard count > 0 else { return }
-    // Merge axes that lie together on both sides, and drop those of length one.
-    var lengths: [Int] = []
-    var from: [Int] = []
-    var to: [Int] = []
-    for axis in shape.indices where shape[axis] != 1 {
-        let (length, a, b) = (shape[axis], sourceView.strides[axis], targetView.strides[axis])
-        if let last = lengths.indices.last, from[last] == a * length, to[last] == b * length {
-            lengths[last] *= length
-            from[last] = a
-            to[last] = b
-        } else {
-            lengths.append(length)
-            from.append(a)
-            to.append(b)
-        }
-    }
-    if lengths.isEmpty { (lengths, from, to) = ([1], [0], [0]) }
+    guard !shape.contains(0) else { return }
+    let block = StridedBlock(shape, sourceView.strides, targetView.strides)
     let base = source.assumingMemoryBound(to: T.self) + sourceView.offset
     let out = target.assumingMemoryBound(to: T.self) + targetView.offset
-    let last = lengths.count - 1
-    let (inner, stepFrom, stepTo) = (lengths[last], from[last], to[last])
-
-    // A plain transposition of matrices reads columns: tiles keep it in the cache.
-    if last >= 1, stepTo == 1, from[last - 1] == 1, to[last - 1] == inner, stepFrom >= lengths[last - 1],
-        stepFrom == lengths[last - 1], last == 1 || (last == 2 && from[0] == to[0] && to[0] == inner * lengths[1])
-    {
+    if let (rows, columns) = block.transposition {
+        let rest = block.without(rows, columns)
         transposeMatrices(
-            base, out, count: last == 2 ? lengths[0] : 1, rows: inner, columns: lengths[last - 1])
+            base, out, count: rest.count, rows: rows.length, columns: columns.length, sourceStride: rows.from,
+            targetStride: columns.to
+        ) { rest.offsets(of: $0) }
         return
     }
-    let rows = count / inner
-    let grain = max(1, 8192 / inner)
-    let pieces = rows == 1 && inner > 65536 ? Parallel.threads : 1
-    Parallel.forEachRange(rows * pieces, grain: pieces > 1 ? 1 : grain) { range in
-        // The place in each outer axis is counted up from row to row: dividing for each row would cost as much as
-        // copying a short one.
-        var places = [Int](repeating: 0, count: max(last, 1))
-        var (a, b) = (0, 0)
-        var row = range.lowerBound / pieces
-        for axis in (0..<last).reversed() {
-            places[axis] = row % lengths[axis]
-            row /= lengths[axis]
-            a += places[axis] * from[axis]
-            b += places[axis] * to[axis]
+    let streams = Streaming.isWorthwhile(block.count * MemoryLayout<T>.size)
+    // Rows that are written past the caches are read one after the other: where they go matters less.
+    let (inner, outer) = (block.innermost, streams ? block.outerAsRead : block.outer)
+    let rows = block.count / inner.length
+    // Where there are few long rows, their parts are shared out.
+    let isLong = rows < 2 * Parallel.threads && inner.length > 65536
+    let pieces = isLong ? (inner.length + 65535) / 65536 : 1
+    let piece = (inner.length + pieces - 1) / pieces
+    Parallel.forEachRange(rows * pieces, grain: max(1, 8192 / piece)) { range in
+        outer.forEachRun((range.lowerBound / pieces)..<((range.upperBound - 1) / pieces + 1)) { row, a, b, count in
+            guard pieces == 1 else {
+                for place in 0..<count {
+                    let first = max(0, range.lowerBound - (row + place) * pieces) * piece
+                    let end = min(inner.length, (range.upperBound - (row + place) * pieces) * piece)
+                    guard first < end else { continue }
+                    copyRows(
+                        base + (a + place * outer.last.from + first * inner.from),
+                        out + (b + place * outer.last.to + first * inner.to), inner, end - first, outer.last, 1, streams
+                    )
+                }
+                return
+            }
+            copyRows(base + a, out + b, inner, inner.length, outer.last, count, streams)
         }
-        for index in range {
-            let piece = pieces == 1 ? 0 : index % pieces
-            defer {
-                if piece == pieces - 1 {
-                    var axis = last - 1
-                    while axis >= 0 {
-                        a += from[axis]
-                        b += to[axis]
-                        places[axis] += 1
-                        if places[axis] < lengths[axis] { break }
-                        a -= places[axis] * from[axis]
-                        b -= places[axis] * to[axis]
-                        places[axis] = 0
-                        axis -= 1
-                    }
-                }
-            }
-            let (start, end) = (inner * piece / pieces, inner * (piece + 1) / pieces)
-            var x = base + (a + start * stepFrom)
-            var y = out + (b + start * stepTo)
-            switch (stepFrom, stepTo) {
-            case (1, 1): y.update(from: x, count: end - start)
-            case (0, 1):
-                let value = x.pointee
-                y.update(repeating: value, count: end - start)
-            default:
-                for _ in start..<end {
-                    y.pointee = x.pointee
-                    x += stepFrom
-                    y += stepTo
-                }
-            }
+        Streaming.finish(streams)
+    }
+}
+
+/// Copies `rows` rows of `length` elements each.
+@inline(__always)
+private func copyRows<T: BitwiseCopyable>(
+    _ source: UnsafePointer<T>, _ target: UnsafeMutablePointer<T>, _ inner: StridedAxis, _ length: Int,
+    _ outer: StridedAxis, _ rows: Int, _ streams: Bool
+) {
+    let width = MemoryLayout<T>.stride
+    if inner.from == 1, inner.to == 1 {
+        cmovement_copy_rows(
+            source, outer.from * width, target, outer.to * width, length * width, rows, streams ? 1 : 0)
+        return
+    }
+    for row in 0..<rows {
+        let (x, y) = (source + row * outer.from, target + row * outer.to)
+        switch (inner.from, inner.to) {
+        case (0, 1): y.update(repeating: x.pointee, count: length)
+        case (2, 1): for index in 0..<length { y[index] = x[2 * index] }
+        case (1, 2): for index in 0..<length { y[2 * index] = x[index] }
+        default: for index in 0..<length { y[index * inner.to] = x[index * inner.from] }
         }
     }
 }

@@ -23,7 +23,7 @@ enum NormalizationKernels: KernelFamily {
                     }
                     let y = try context.output(0, .float32, x.shape)
                     let points = x.count / max(1, x.shape[0] * x.shape[1])
-                    normalizeRows(x, y, length: points, epsilon: epsilon) { row, _ in
+                    normalizeRows(x, y, length: points, parts: 1, epsilon: epsilon) { row in
                         (scale[row % scale.count], bias[row % scale.count])
                     }
                 }),
@@ -117,37 +117,29 @@ enum NormalizationKernels: KernelFamily {
         let wanted = settings.perGroup ? settings.groups : channels
         guard scale.count == wanted, bias.count == wanted else { throw KernelFailure("scale or bias does not fit") }
         let y = try context.output(0, .float32, x.shape)
-        normalizeRows(x, y, length: size * points, epsilon: settings.epsilon) { row, index in
-            let channel = row % settings.groups * size + index / points
-            let place = settings.perGroup ? channel / size : channel
+        normalizeRows(x, y, length: size * points, parts: size, epsilon: settings.epsilon) { part in
+            let place = settings.perGroup ? part / size % settings.groups : part % channels
             return (scale[place], bias[place])
-        } isConstantAlongRow: {
-            false
         }
     }
 
-    /// Subtracts each row's mean and divides by its standard deviation, then scales and shifts.
+    /// Subtracts each row's mean and divides by its standard deviation, then scales and shifts each of the equal parts
+    /// of the row by numbers of its own.
     private static func normalizeRows(
-        _ x: RuntimeTensor, _ y: RuntimeTensor, length: Int, epsilon: Float,
-        _ affine: (_ row: Int, _ index: Int) -> (Float, Float), isConstantAlongRow: () -> Bool = { true }
+        _ x: RuntimeTensor, _ y: RuntimeTensor, length: Int, parts: Int, epsilon: Float,
+        _ affine: (_ part: Int) -> (Float, Float)
     ) {
         guard length > 0 else { return }
-        let isConstant = isConstantAlongRow()
-        let (source, target) = (x.floats, y.floats)
+        let (source, target, width) = (x.floats, y.floats, length / parts)
         Parallel.forEachRange(x.count / length, grain: max(1, 8192 / length)) { range in
             for row in range {
-                let (from, to) = (source + row * length, target + row * length)
-                let (mean, variance) = moments(from, length)
+                let (mean, variance) = moments(source + row * length, length)
                 let inverse = 1 / (variance + epsilon).squareRoot()
-                if isConstant {
-                    let (s, b) = affine(row, 0)
-                    let (factor, shift) = (s * inverse, b - mean * s * inverse)
-                    for index in 0..<length { to[index] = from[index] * factor + shift }
-                } else {
-                    for index in 0..<length {
-                        let (s, b) = affine(row, index)
-                        to[index] = (from[index] - mean) * inverse * s + b
-                    }
+                for part in (row * parts)..<((row + 1) * parts) {
+                    let (from, to) = (source + part * width, target + part * width)
+                    let (s, b) = affine(part)
+                    let factor = s * inverse
+                    for index in 0..<width { to[index] = (from[index] - mean) * factor + b }
                 }
             }
         }

@@ -126,6 +126,18 @@ enum RowNormalizationKernels: KernelFamily {
         let groups = try AxisGroups(x.shape, axes: [axis])
         let y = try context.output(0, x.elementType, x.shape)
         let (source, target) = (x.typed(T.self), y.typed(T.self))
+        let last = try normalizedAxis(axis, rank: x.rank)
+        if p == 2, last == x.rank - 1, x.count > 0 {
+            let length = x.shape[last]
+            Parallel.forEachRange(x.count / length, grain: max(1, 8192 / length)) { range in
+                for row in range {
+                    let (from, to) = (source + row * length, target + row * length)
+                    let norm = sumOfSquares(from, length).squareRoot()
+                    for index in 0..<length { to[index] = norm == 0 ? 0 : from[index] / norm }
+                }
+            }
+            return
+        }
         groups.forEach { group in
             var sum: T = 0
             group.forEach { sum += p == 1 ? abs(source[$0]) : source[$0] * source[$0] }

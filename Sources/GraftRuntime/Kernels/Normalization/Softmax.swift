@@ -93,9 +93,12 @@ final class SoftmaxKernel: Kernel {
         let y = try context.temporary(.float32, x.shape)
         if length >= 16, x.count > 0 {
             let (source, target, isLogarithm) = (x.floats, y.floats, algorithm == GDNN_LOG_SOFTMAX)
+            let streams = Streaming.isWorthwhile(y.byteCount)
             Parallel.forEachRange(x.count / length, grain: max(1, 8192 / length)) { rows in
                 let start = rows.lowerBound * length
-                cvectormath_softmax(source + start, target + start, rows.count, length, isLogarithm ? 1 : 0)
+                cvectormath_softmax(
+                    source + start, target + start, rows.count, length, isLogarithm ? 1 : 0, streams ? 1 : 0)
+                Streaming.finish(streams)
             }
         } else if x.count > 0 {
             let rows = x.count / length

@@ -105,7 +105,12 @@ struct GridSampler: Sendable {
         case .float32, .float16, .bfloat16:
             let grid = try context.numbers(of: given, as: Float.self, .float32)
             let y = try context.temporary(.float32, shape)
-            interpolate(Float.self, try context.numbers(of: x, as: Float.self, .float32), grid, y)
+            let numbers = try context.numbers(of: x, as: Float.self, .float32)
+            if let planes = BilinearPlanes(self, numbers, grid, y) {
+                planes.run()
+            } else {
+                interpolate(Float.self, numbers, grid, y)
+            }
             context.set(0, try context.narrowed(y, type))
         default:
             guard mode == .nearest, type.byteWidth > 0 else {

@@ -19,34 +19,59 @@ enum ResizingKernels: KernelFamily {
         let shape = try context.input(0).shape
         let (axes, target, scales) = try settings.plan(shape, context)
         let chosen = axes.filter { target[$0] != shape[$0] || settings.isCropping || scales[$0] != 1 }
-        var x = try context.input(0)
-        if x.rank >= 3, chosen.allSatisfy({ $0 >= 2 }), settings.mode != .nearest || x.shape[1] >= 4 {
-            x = try context.channelsLast(0)
-        } else {
-            x = try context.plain(0)
-        }
-        guard !chosen.isEmpty else { return context.set(0, x) }
-        guard target.allSatisfy({ $0 > 0 }), x.count > 0 else {
-            try context.output(0, x.elementType, target)
+        guard !chosen.isEmpty else { return context.set(0, try context.input(0)) }
+        guard target.allSatisfy({ $0 > 0 }), !shape.contains(0) else {
+            try context.output(0, try context.input(0).elementType, target)
             return
         }
-        for axis in chosen.reversed() {
-            let region = try settings.region(axis, axes, context)
-            let table = try ResampleTable(
-                settings, input: x.shape[axis], output: target[axis], scale: scales[axis], region: region)
-            var next = x.shape
-            next[axis] = target[axis]
-            let y = try context.temporary(x.elementType, next, layout: x.layout)
-            let (outer, length, inner) = x.around(axis)
-            if table.taps == 1, table.fill == nil {
-                try gather(x, y, outer, length, inner, table)
-            } else {
-                guard x.elementType == .float32 else { throw KernelFailure("elements of type \(x.elementType.name)") }
-                table.apply(x.floats, y.floats, outer: outer, length: length, inner: inner)
+        var tables: [Int: ResampleTable] = [:]
+        for axis in chosen {
+            tables[axis] = try ResampleTable(
+                settings, input: shape[axis], output: target[axis], scale: scales[axis],
+                region: try settings.region(axis, axes, context))
+        }
+        let rank = shape.count
+        let planes = PlaneResizing(
+            shape, rows: rank >= 2 ? tables[rank - 2] : nil, columns: rank >= 2 ? tables[rank - 1] : nil)
+        var x = try context.input(0)
+        if x.isRowMajor, let planes {
+            x = try context.plain(0)
+            guard planes.onlyMoves || x.elementType == .float32 else {
+                throw KernelFailure("elements of type \(x.elementType.name)")
             }
-            x = y
+            for axis in chosen.reversed() where axis < rank - 2 {
+                if let table = tables[axis] { x = try resample(x, axis, table, context) }
+            }
+            if planes.rows != nil || planes.columns != nil {
+                let y = try context.temporary(x.elementType, target)
+                if planes.onlyMoves { try planes.pick(x, y) } else { planes.resample(x, y) }
+                x = y
+            }
+        } else {
+            let spreads = rank >= 3 && chosen.allSatisfy { $0 >= 2 }
+            x = spreads ? try context.channelsLast(0) : try context.plain(0)
+            for axis in chosen.reversed() {
+                if let table = tables[axis] { x = try resample(x, axis, table, context) }
+            }
         }
         context.set(0, x)
+    }
+
+    /// Resamples one axis; the memory order stays.
+    private static func resample(
+        _ x: RuntimeTensor, _ axis: Int, _ table: ResampleTable, _ context: KernelContext
+    ) throws -> RuntimeTensor {
+        var shape = x.shape
+        shape[axis] = table.output
+        let y = try context.temporary(x.elementType, shape, layout: x.layout)
+        let (outer, length, inner) = x.around(axis)
+        if table.taps == 1, table.fill == nil {
+            try gather(x, y, outer, length, inner, table)
+        } else {
+            guard x.elementType == .float32 else { throw KernelFailure("elements of type \(x.elementType.name)") }
+            table.apply(x.floats, y.floats, outer: outer, length: length, inner: inner)
+        }
+        return y
     }
 
     private static func gather(

@@ -243,6 +243,13 @@ enum ReductionKernels: KernelFamily {
         var shape = x.shape
         if !shape.isEmpty { if settings.keeps { shape[axis] = 1 } else { shape.remove(at: axis) } }
         let y = try context.output(0, .int64, shape)
+        if T.self == Float.self, length < Int32.max {
+            ExtremePlaces(
+                outer: outer, length: length, inner: inner, isMaximum: isMaximum, takesLast: settings.takesLast
+            )
+            .find(x.floats, y.int64s)
+            return
+        }
         let (source, target, takesLast) = (x.typed(T.self), y.int64s, settings.takesLast)
         Parallel.forEachRange(outer * inner, grain: max(1, 8192 / length)) { range in
             for index in range {
