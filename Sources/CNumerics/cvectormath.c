@@ -148,18 +148,22 @@ ALWAYS_INLINE float sigmoid_normal(float x) {
     return (x < 0.0f ? e : 1.0f) / (1.0f + e);
 }
 
-// Not for NaN. Near 0 a polynomial in x^2 times x with the least largest relative error.
+// -m / (m + 2) with m = exp(-2 |x|) - 1, which is exact near 0 too, where exp would round it away. Not for NaN.
 ALWAYS_INLINE float tanh_of(float x) {
     const float size = fabsf(x);
-    const float u = x * x;
-    float p = -5.66698238e-03f;
-    p = p * u + 2.06061825e-02f;
-    p = p * u - 5.37300073e-02f;
-    p = p * u + 1.33313313e-01f;
-    p = p * u - 3.33332777e-01f;
-    const float e = exp_normal(size < 20.0f ? -2.0f * size : -40.0f);
-    const float y = size < 0.625f ? size + size * (u * p) : (1.0f - e) / (1.0f + e);
-    return copysignf(y, x);
+    const float w = size < 20.0f ? -2.0f * size : -40.0f;
+    const float t = w * 1.44269504f + 12582912.0f;  // As in exp_normal.
+    const float k = t - 12582912.0f;
+    const float r = (w - k * 0.693145752f) - k * 1.42860677e-06f;
+    float p = 1.3814010890200734e-03f;
+    p = p * r + 8.369000628590584e-03f;
+    p = p * r + 4.166841506958008e-02f;
+    p = p * r + 1.66665181517601e-01f;
+    p = p * r + 4.999999403953552e-01f;
+    p = r + r * (r * p);
+    const float scale = float_of((int32_t)(0x3F800000u + ((uint32_t)bits_of(t) << 23)));
+    const float m = p * scale + (scale - 1.0f);
+    return copysignf(m / (m + 2.0f), x);
 }
 
 ALWAYS_INLINE float erf_or_nan(float x) { return x != x ? x : erf_of(x); }

@@ -105,7 +105,8 @@ enum MovementKernels: KernelFamily {
             let block = tensor.shape[axis] * inner
             try copyStrided(
                 width: width, shape: [outer, block], from: tensor.pointer, StridedView(strides: [block, 1]),
-                to: result.pointer, StridedView(offset: start * inner, strides: [length * inner, 1]))
+                to: result.pointer, StridedView(offset: start * inner, strides: [length * inner, 1]),
+                of: result.byteCount)
             start += tensor.shape[axis]
         }
     }
@@ -152,7 +153,7 @@ enum MovementKernels: KernelFamily {
                 try copyStrided(
                     width: x.elementType.byteWidth, shape: [outer, size * inner], from: x.pointer,
                     StridedView(offset: start * inner, strides: [length * inner, 1]), to: part.pointer,
-                    StridedView(strides: [size * inner, 1]))
+                    StridedView(strides: [size * inner, 1]), of: x.byteCount)
             }
             start += size
         }

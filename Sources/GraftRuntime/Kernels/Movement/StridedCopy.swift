@@ -15,23 +15,25 @@ struct StridedView {
 }
 
 /// Copies a block of elements of `width` bytes between two views, in parallel.
+///
+/// - Parameter bytes: how much is moved in all, where the block is a part of it.
 func copyStrided(
     width: Int, shape: [Int], from source: UnsafeRawPointer, _ sourceView: StridedView,
-    to target: UnsafeMutableRawPointer, _ targetView: StridedView
+    to target: UnsafeMutableRawPointer, _ targetView: StridedView, of bytes: Int = 0
 ) throws {
     switch width {
-    case 1: copyTyped(UInt8.self, shape, source, sourceView, target, targetView)
-    case 2: copyTyped(UInt16.self, shape, source, sourceView, target, targetView)
-    case 4: copyTyped(UInt32.self, shape, source, sourceView, target, targetView)
-    case 8: copyTyped(UInt64.self, shape, source, sourceView, target, targetView)
-    case 16: copyTyped(SIMD2<UInt64>.self, shape, source, sourceView, target, targetView)
+    case 1: copyTyped(UInt8.self, shape, source, sourceView, target, targetView, bytes)
+    case 2: copyTyped(UInt16.self, shape, source, sourceView, target, targetView, bytes)
+    case 4: copyTyped(UInt32.self, shape, source, sourceView, target, targetView, bytes)
+    case 8: copyTyped(UInt64.self, shape, source, sourceView, target, targetView, bytes)
+    case 16: copyTyped(SIMD2<UInt64>.self, shape, source, sourceView, target, targetView, bytes)
     default: throw KernelFailure("elements of \(width) bytes cannot be moved")
     }
 }
 
 private func copyTyped<T: BitwiseCopyable>(
     _ type: T.Type, _ shape: [Int], _ source: UnsafeRawPointer, _ sourceView: StridedView,
-    _ target: UnsafeMutableRawPointer, _ targetView: StridedView
+    _ target: UnsafeMutableRawPointer, _ targetView: StridedView, _ bytes: Int
 ) {
     guard !shape.contains(0) else { return }
     let block = StridedBlock(shape, sourceView.strides, targetView.strides)
@@ -45,7 +47,7 @@ private func copyTyped<T: BitwiseCopyable>(
         ) { rest.offsets(of: $0) }
         return
     }
-    let streams = Streaming.isWorthwhile(block.count * MemoryLayout<T>.size)
+    let streams = Streaming.isWorthwhile(max(bytes, block.count * MemoryLayout<T>.size))
     // Rows that are written past the caches are read one after the other: where they go matters less.
     let (inner, outer) = (block.innermost, streams ? block.outerAsRead : block.outer)
     let rows = block.count / inner.length
