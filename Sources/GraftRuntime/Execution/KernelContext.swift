@@ -245,11 +245,8 @@ package final class KernelContext {
             guard tensor.elementType == .float32, tensor.rank == 4 else {
                 throw KernelFailure("a tensor of \(tensor.rank) axes and \(tensor.elementType.name) has no blocks")
             }
-            // What is rounded goes from and to blocks of 32 bits.
-            if tensor.layout == .roundedBlocks, layout != .blocked {
-                return try reordered(reordered(tensor, .blocked), layout)
-            }
-            if layout == .roundedBlocks, tensor.layout != .blocked {
+            // What is rounded comes from blocks of 32 bits, and goes to them.
+            if [tensor.layout, layout].contains(.roundedBlocks), ![tensor.layout, layout].contains(.blocked) {
                 return try reordered(reordered(tensor, .blocked), layout)
             }
             let result = try temporary(.float32, tensor.shape, layout: layout)
