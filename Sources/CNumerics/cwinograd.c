@@ -110,15 +110,6 @@ INLINE void multiply_panel(
     }
 }
 
-// The share of one frequency of what is read next.
-INLINE void prefetch(struct cwinograd_ahead ahead, size_t f) {
-    for (size_t b = 0; b < ahead.count; b++) {
-        const float *start = ahead.weights + b * ahead.step;
-        for (size_t i = ahead.lines * f / FREQUENCIES; i < ahead.lines * (f + 1) / FREQUENCIES; i++)
-            __builtin_prefetch(start + i * BLOCK, 0, 2);
-    }
-}
-
 WIDE void cwinograd_multiply(
     const float *input, size_t input_step, const float *weights, size_t weights_step, size_t blocks, size_t tiles,
     size_t panel, int adds, float *products, size_t products_step, struct cwinograd_ahead ahead) {

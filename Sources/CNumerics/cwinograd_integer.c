@@ -217,14 +217,16 @@ INLINE_INTEGER void multiply_panel(
 WIDE_INTEGER void cwinograd_integer_multiply(
     const int16_t *input, size_t input_step, const float *input_scales, const int16_t *weights, size_t weights_step,
     const float *weight_scales, size_t blocks, size_t tiles, size_t panel, int adds, float *products,
-    size_t products_step) {
-    for (size_t f = 0; f < FREQUENCIES; f++, input += input_step, weights += weights_step, products += products_step)
+    size_t products_step, struct cwinograd_ahead ahead) {
+    for (size_t f = 0; f < FREQUENCIES; f++, input += input_step, weights += weights_step, products += products_step) {
+        prefetch(ahead, f);
         switch (panel) {
             PANEL(1)
             PANEL(2)
             PANEL(3)
             PANEL(4)
         }
+    }
 }
 
 // One column of the output: y = A^T m, with what the factors of the weights left.
@@ -314,7 +316,7 @@ void cwinograd_integer_input(
 void cwinograd_integer_multiply(
     const int16_t *input, size_t input_step, const float *input_scales, const int16_t *weights, size_t weights_step,
     const float *weight_scales, size_t blocks, size_t tiles, size_t panel, int adds, float *products,
-    size_t products_step) { __builtin_trap(); }
+    size_t products_step, struct cwinograd_ahead ahead) { __builtin_trap(); }
 
 void cwinograd_integer_output(
     const float *products, size_t step, const struct cwinograd_geometry *geometry, size_t first, size_t count,

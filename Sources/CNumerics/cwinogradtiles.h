@@ -39,3 +39,12 @@ INLINE int is_inside(struct place place, const struct cwinograd_geometry *g) {
     return place.y >= g->top && place.x >= g->left && place.y - g->top + 6 <= g->height
            && place.x - g->left + 6 <= g->width;
 }
+
+// The share of one frequency of what is read next.
+INLINE void prefetch(struct cwinograd_ahead ahead, size_t f) {
+    for (size_t b = 0; b < ahead.count; b++) {
+        const char *start = (const char *)ahead.weights + b * ahead.step;
+        for (size_t i = ahead.lines * f / FREQUENCIES; i < ahead.lines * (f + 1) / FREQUENCIES; i++)
+            __builtin_prefetch(start + i * 64, 0, 2);
+    }
+}

@@ -48,9 +48,9 @@ void cwinograd_transform_input(
     const float *source, const struct cwinograd_geometry *geometry, size_t first, size_t count, size_t first_block,
     size_t end_block, float *transformed, size_t step);
 
-// Weights that are transformed next: `count` runs of `lines` times 16 numbers, `step` numbers apart.
+// Weights that are transformed next: `count` runs of `lines` times 64 bytes, `step` bytes apart.
 struct cwinograd_ahead {
-    const float *weights;
+    const void *weights;
     size_t count, step, lines;
 };
 
@@ -94,7 +94,7 @@ void cwinograd_integer_input(
 void cwinograd_integer_multiply(
     const int16_t *input, size_t input_step, const float *input_scales, const int16_t *weights, size_t weights_step,
     const float *weight_scales, size_t blocks, size_t tiles, size_t panel, int adds, float *products,
-    size_t products_step);
+    size_t products_step, struct cwinograd_ahead ahead);
 
 // As cwinograd_transform_output; addend and target are numbers of bfloat16 where rounds is not 0, of 32 bits otherwise.
 void cwinograd_integer_output(

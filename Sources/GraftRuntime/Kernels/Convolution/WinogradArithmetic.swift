@@ -44,6 +44,16 @@ struct WinogradNumbers<Number> {
 extension WinogradArithmetic {
     /// The input channels that are transformed as one.
     static var channelsAtOnce: Int { Int(CWINOGRAD_CHUNK) }
+
+    /// Where weights lie, of numbers of some bytes each.
+    fileprivate func place(of filters: WinogradFilters?, at weights: UnsafeRawPointer, width: Int) -> cwinograd_ahead {
+        guard let filters else { return cwinograd_ahead() }
+        let bytes = Int(CWINOGRAD_FILTER) * Layout.block * width
+        let step = geometry.input_blocks * Layout.block * bytes
+        return cwinograd_ahead(
+            weights: weights + (filters.blocks.lowerBound * step + filters.channels.lowerBound * bytes),
+            count: filters.blocks.count, step: step, lines: filters.channels.count * bytes / 64)
+    }
 }
 
 /// 32-bit numbers, of which no scale is kept.
@@ -75,15 +85,7 @@ struct FloatWinograd: WinogradArithmetic {
     ) {
         cwinograd_multiply(
             input.numbers, input.step, weights.numbers, weights.step, blocks, tiles, panel, adds ? 1 : 0,
-            products.numbers, products.step, ahead.map(place) ?? cwinograd_ahead())
-    }
-
-    private func place(of filters: WinogradFilters) -> cwinograd_ahead {
-        let filter = Int(CWINOGRAD_FILTER)
-        let start = (filters.blocks.lowerBound * channels + filters.channels.lowerBound) * filter * Layout.block
-        return cwinograd_ahead(
-            weights: operands.weights.assumingMemoryBound(to: Float.self) + start, count: filters.blocks.count,
-            step: channels * filter * Layout.block, lines: filters.channels.count * filter)
+            products.numbers, products.step, place(of: ahead, at: operands.weights, width: MemoryLayout<Float>.stride))
     }
 
     func transformOutput(_ products: WinogradNumbers<Float>, _ tiles: Range<Int>, _ blocks: Range<Int>) {
@@ -126,7 +128,8 @@ struct IntegerWinograd: WinogradArithmetic {
     ) {
         cwinograd_integer_multiply(
             input.numbers, input.step, input.scales, weights.numbers, weights.step, weights.scales, blocks, tiles,
-            panel, adds ? 1 : 0, products.numbers, products.step)
+            panel, adds ? 1 : 0, products.numbers, products.step,
+            place(of: ahead, at: operands.weights, width: MemoryLayout<UInt16>.stride))
     }
 
     func transformOutput(_ products: WinogradNumbers<Float>, _ tiles: Range<Int>, _ blocks: Range<Int>) {
