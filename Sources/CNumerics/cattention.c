@@ -11,9 +11,7 @@
 #define INLINE_NARROW NARROW static inline __attribute__((always_inline))
 
 int cattention_is_available(enum cattention_precision precision) {
-    int is_wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
-        && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    return is_wide && (precision == CATTENTION_FLOAT32 || __builtin_cpu_supports("avx512bf16"));
+    return blocks_are_available() && (precision == CATTENTION_FLOAT32 || __builtin_cpu_supports("avx512bf16"));
 }
 
 // The words of a row of numbers: one each, or one for a pair.

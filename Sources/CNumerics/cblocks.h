@@ -6,6 +6,12 @@
 #include <stddef.h>
 
 #define WIDE __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,fma")))
+// Whether the processor has these instructions.
+static inline int blocks_are_available(void) {
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")
+           && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("fma");
+}
+
 #define INLINE WIDE static inline __attribute__((always_inline))
 
 enum { BLOCK = 16, MOST_ROWS = 6, MOST_PANEL = 4 };

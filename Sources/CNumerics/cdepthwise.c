@@ -6,7 +6,7 @@
 
 #include "cactivations.h"
 
-int cdepthwise_is_available(void) { return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw"); }
+int cdepthwise_is_available(void) { return blocks_are_available(); }
 
 // The width of a row between zeros that stand for the padding.
 static size_t padded_width(const struct cdepthwise_geometry *g) {

@@ -1,12 +1,7 @@
 #include "celementwise.h"
 
+#include "cclones.h"
 #include "cstream.h"
-
-#if defined(__x86_64__)
-#define WIDE __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define WIDE
-#endif
 
 // The result may be one of the operands, which no loop carries from one element to the next.
 #define EACH _Pragma("clang loop vectorize(assume_safety) interleave(enable)") for (size_t i = 0; i < n; i++)

@@ -1,14 +1,9 @@
 #include "crows.h"
 
+#include "cclones.h"
+
 #include <math.h>
 
-#if defined(__x86_64__)
-#define WIDE __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define WIDE
-#endif
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
 #define EACH(i, n) _Pragma("clang loop vectorize(assume_safety)") for (size_t i = 0; i < (n); i++)
 
 // The forms that vectors have an instruction for; y where one is NaN.

@@ -1,18 +1,11 @@
 #include "cvectormath.h"
 
+#include "cclones.h"
 #include "cstream.h"
 
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
-
-#if defined(__x86_64__)
-#define WIDE __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define WIDE
-#endif
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 // So many numbers are looked at together.
 #define BLOCK 512

@@ -1,21 +1,11 @@
 #include "cvectormath.h"
 
+#include "cclones.h"
 #include "cstream.h"
 
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
-
-#if defined(__x86_64__) && defined(__has_attribute)
-#if __has_attribute(target_clones)
-#define FOR_EACH_PROCESSOR __attribute__((target_clones("avx512f", "avx2", "default")))
-#endif
-#endif
-#ifndef FOR_EACH_PROCESSOR
-#define FOR_EACH_PROCESSOR
-#endif
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 ALWAYS_INLINE int32_t bits_of(float x) {
     int32_t bits;
@@ -126,7 +116,7 @@ ALWAYS_INLINE float erf_of(float x) {
 }
 
 #define MAP(name, function)                                                                            \
-    FOR_EACH_PROCESSOR void name(const float *source, float *target, size_t count, int streams) {      \
+    WIDE void name(const float *source, float *target, size_t count, int streams) {                    \
         CSTREAM_EACH(target, count, streams, function(source[i]));                                     \
     }
 
@@ -174,7 +164,7 @@ ALWAYS_INLINE float tanh_or_nan(float x) { return x != x ? x : tanh_of(x); }
 
 // `usual` where all numbers of a part are smaller than a limit, `any` where not.
 #define MAP_WITHIN(name, usual, any, limit)                                                            \
-    FOR_EACH_PROCESSOR void name(const float *source, float *target, size_t count, int streams) {      \
+    WIDE void name(const float *source, float *target, size_t count, int streams) {                    \
         for (size_t first = 0; first < count; first += PART) {                                         \
             const size_t n = count - first < PART ? count - first : PART;                              \
             const float *x = source + first;                                                           \
@@ -215,12 +205,12 @@ ALWAYS_INLINE float clipped(float x, float low, float high) {
     return raised > high ? high : raised;
 }
 
-FOR_EACH_PROCESSOR void cvectormath_slope(
+WIDE void cvectormath_slope(
     const float *source, float slope, float *target, size_t count, int streams) {
     CSTREAM_EACH(target, count, streams, sloped(source[i], slope));
 }
 
-FOR_EACH_PROCESSOR void cvectormath_clip(
+WIDE void cvectormath_clip(
     const float *source, float low, float high, float *target, size_t count, int streams) {
     CSTREAM_EACH(target, count, streams, clipped(source[i], low, high));
 }
@@ -280,7 +270,7 @@ ALWAYS_INLINE float sum_of_powers(const float *x, size_t length, float largest, 
     return sum;
 }
 
-FOR_EACH_PROCESSOR void cvectormath_softmax(
+WIDE void cvectormath_softmax(
     const float *source, float *target, size_t rows, size_t length, int is_logarithm, int streams) {
     float kept[KEPT];
     const int is_kept = streams && length <= KEPT;

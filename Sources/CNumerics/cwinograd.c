@@ -4,18 +4,7 @@
 
 #include "cwinogradtiles.h"
 
-int cwinograd_is_available(void) { return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw"); }
-
-// One column of the weights: w = G g, but for the factors -2 / 3 and 1 / 6 of its rows, which the output's transform has.
-INLINE void weight_column(const vec g[3], vec w[6]) {
-    vec near = g[0] + 0.5f * g[2], far = g[0] + 2.0f * g[2];
-    w[0] = g[0];
-    w[1] = near + NEAR * g[1];
-    w[2] = near - NEAR * g[1];
-    w[3] = far + FAR * g[1];
-    w[4] = far - FAR * g[1];
-    w[5] = g[2];
-}
+int cwinograd_is_available(void) { return blocks_are_available(); }
 
 WIDE void cwinograd_transform_weights(
     const float *weights, size_t input_channels, size_t first, size_t count, size_t begin, size_t end,
@@ -27,12 +16,12 @@ WIDE void cwinograd_transform_weights(
             for (size_t j = 0; j < 3; j++) {
                 vec column[3] = {load(g + j * BLOCK), load(g + (3 + j) * BLOCK), load(g + (6 + j) * BLOCK)};
                 vec w[6];
-                weight_column(column, w);
+                weight_column(column, 1, 1, w);
                 for (size_t i = 0; i < 6; i++) half[i][j] = w[i];
             }
             for (size_t i = 0; i < 6; i++) {
                 vec w[6];
-                weight_column(half[i], w);
+                weight_column(half[i], 1, 1, w);
                 for (size_t j = 0; j < 6; j++)
                     store(transformed + (i * 6 + j) * step + ((c - begin) * count + b) * BLOCK, w[j]);
             }
@@ -124,15 +113,6 @@ WIDE void cwinograd_multiply(
     }
 }
 
-// One column of the output: y = A^T m.
-INLINE void output_column(vec m0, vec m1, vec m2, vec m3, vec m4, vec m5, vec y[4]) {
-    vec near = m1 + m2, near_odd = m1 - m2, far = m3 + m4, far_odd = m3 - m4;
-    y[0] = m0 - (2.0f / 3) * near + (1.0f / 6) * far;
-    y[1] = (-2.0f / 3 * NEAR) * near_odd + (1.0f / 6 * FAR) * far_odd;
-    y[2] = (1.0f / 3) * (far - near);
-    y[3] = (-1.0f / 3 * NEAR) * near_odd + (1.0f / 3 * FAR) * far_odd + m5;
-}
-
 WIDE void cwinograd_transform_output(
     const float *products, size_t step, const struct cwinograd_geometry *g, size_t first, size_t count,
     size_t first_block, size_t panel, const float *bias, const float *addend, float low, float high, float *target) {
@@ -140,36 +120,20 @@ WIDE void cwinograd_transform_output(
     vec lowest = spread(low), highest = spread(high);
     for (size_t t = 0; t < count; t++) {
         struct place place = place_of(first + t, g);
-        size_t height = g->output_height - place.y, width = g->output_width - place.x;
-        if (height > CWINOGRAD_TILE) height = CWINOGRAD_TILE;
-        if (width > CWINOGRAD_TILE) width = CWINOGRAD_TILE;
+        struct extent extent = extent_of(place, g);
         for (size_t p = 0; p < panel; p++) {
-            const float *m = products + (p * count + t) * BLOCK;
             size_t block = first_block + p;
-            size_t offset = (place.image * g->output_blocks + block) * plane + (place.y * g->output_width + place.x) * BLOCK;
-            vec start = {0};
+            size_t offset = (place.image * g->output_blocks + block) * plane + extent.start;
+            vec start = {0}, y[4][4];
             if (bias) start = load(bias + block * BLOCK);
-            vec half[4][6];
-            for (size_t j = 0; j < 6; j++) {
-                const float *q = m + j * step;
-                vec y[4];
-                output_column(
-                    load(q), load(q + 6 * step), load(q + 12 * step), load(q + 18 * step), load(q + 24 * step),
-                    load(q + 30 * step), y);
-                for (size_t i = 0; i < 4; i++) half[i][j] = y[i];
-            }
-            for (size_t i = 0; i < 4; i++) {
-                vec y[4];
-                output_column(half[i][0], half[i][1], half[i][2], half[i][3], half[i][4], half[i][5], y);
-                if (i >= height) break;
-                for (size_t j = 0; j < 4; j++) {
-                    if (j >= width) break;
+            output_tile(products + (p * count + t) * BLOCK, step, -2.0f / 3, 1.0f / 6, y);
+            for (size_t i = 0; i < extent.height; i++)
+                for (size_t j = 0; j < extent.width; j++) {
                     size_t at = offset + i * row + j * BLOCK;
-                    vec value = y[j] + start;
+                    vec value = y[i][j] + start;
                     if (addend) value += load(addend + at);
                     store(target + at, clamp(value, lowest, highest));
                 }
-            }
         }
     }
 }

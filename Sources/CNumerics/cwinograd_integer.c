@@ -27,27 +27,18 @@ INLINE_INTEGER vec inverse_scale(vec most) {
     return (vec)_mm512_maskz_div_ps(counts, (__m512)spread(LARGEST), (__m512)most);
 }
 
-// One column of the weights, w = G g, with factors for which no number grows beyond the largest of g.
+// With these factors no number of the transformed weights grows beyond the largest of theirs.
 #define NEAR_FACTOR 0.45308184f  // 1 / (3 / 2 + NEAR),
 #define FAR_FACTOR 0.22654092f   // and 1 / (3 + FAR).
-
-INLINE_INTEGER void weight_column(const vec g[3], vec w[6]) {
-    vec near = (g[0] + 0.5f * g[2]) * NEAR_FACTOR, near_odd = g[1] * (NEAR * NEAR_FACTOR);
-    vec far = (g[0] + 2.0f * g[2]) * FAR_FACTOR, far_odd = g[1] * (FAR * FAR_FACTOR);
-    w[0] = g[0];
-    w[1] = near + near_odd;
-    w[2] = near - near_odd;
-    w[3] = far + far_odd;
-    w[4] = far - far_odd;
-    w[5] = g[2];
-}
+#define NEAR_REST -1.4714045f    // -2 / 3 / NEAR_FACTOR,
+#define FAR_REST 0.73570226f     // and 1 / 6 / FAR_FACTOR.
 
 INLINE_INTEGER void transform_filter(const uint16_t *g, vec scale, vec half[6][3]) {
     for (size_t j = 0; j < 3; j++) {
         vec column[3];
         for (size_t i = 0; i < 3; i++) column[i] = scale * widen(g + (i * 3 + j) * BLOCK);
         vec w[6];
-        weight_column(column, w);
+        weight_column(column, NEAR_FACTOR, FAR_FACTOR, w);
         for (size_t i = 0; i < 6; i++) half[i][j] = w[i];
     }
 }
@@ -71,8 +62,8 @@ WIDE_INTEGER void cwinograd_integer_weights(
                 int16_t *target = transformed + ((c - begin) / 2 * count + b) * 2 * BLOCK;
                 for (size_t i = 0; i < 6; i++) {
                     vec x[6], y[6];
-                    weight_column(even[i], x);
-                    weight_column(odd[i], y);
+                    weight_column(even[i], NEAR_FACTOR, FAR_FACTOR, x);
+                    weight_column(odd[i], NEAR_FACTOR, FAR_FACTOR, y);
                     for (size_t j = 0; j < 6; j++) {
                         __m512i low = _mm512_cvtps_epi32((__m512)x[j]), high = _mm512_cvtps_epi32((__m512)y[j]);
                         __m512i both = _mm512_mask_blend_epi16(0xAAAAAAAA, low, _mm512_slli_epi32(high, 16));
@@ -229,19 +220,6 @@ WIDE_INTEGER void cwinograd_integer_multiply(
     }
 }
 
-// One column of the output: y = A^T m, with what the factors of the weights left.
-#define NEAR_REST -1.4714045f  // -2 / 3 / NEAR_FACTOR,
-#define FAR_REST 0.73570226f   // and 1 / 6 / FAR_FACTOR.
-
-INLINE_INTEGER void output_column(vec m0, vec m1, vec m2, vec m3, vec m4, vec m5, vec y[4]) {
-    vec near = m1 + m2, near_odd = m1 - m2;
-    vec far = m3 + m4, far_odd = m3 - m4;
-    y[0] = m0 + NEAR_REST * near + FAR_REST * far;
-    y[1] = (NEAR_REST * NEAR) * near_odd + (FAR_REST * FAR) * far_odd;
-    y[2] = (NEAR_REST / 2) * near + (FAR_REST * 2) * far;
-    y[3] = (NEAR_REST * NEAR / 2) * near_odd + (FAR_REST * FAR * 2) * far_odd + m5;
-}
-
 INLINE_INTEGER void make_tiles(
     const float *products, size_t step, const struct cwinograd_geometry *g, size_t first, size_t count,
     size_t first_block, size_t panel, const float *bias, const void *addend, float low, float high, int rounds,
@@ -250,32 +228,17 @@ INLINE_INTEGER void make_tiles(
     vec lowest = spread(low), highest = spread(high);
     for (size_t t = 0; t < count; t++) {
         struct place place = place_of(first + t, g);
-        size_t height = g->output_height - place.y, width = g->output_width - place.x;
-        if (height > CWINOGRAD_TILE) height = CWINOGRAD_TILE;
-        if (width > CWINOGRAD_TILE) width = CWINOGRAD_TILE;
+        struct extent extent = extent_of(place, g);
         for (size_t p = 0; p < panel; p++) {
-            const float *m = products + (p * count + t) * BLOCK;
             size_t block = first_block + p;
-            size_t offset = (place.image * g->output_blocks + block) * plane + (place.y * g->output_width + place.x) * BLOCK;
-            vec start = {0};
+            size_t offset = (place.image * g->output_blocks + block) * plane + extent.start;
+            vec start = {0}, y[4][4];
             if (bias) start = load(bias + block * BLOCK);
-            vec half[4][6];
-            for (size_t j = 0; j < 6; j++) {
-                const float *q = m + j * step;
-                vec y[4];
-                output_column(
-                    load(q), load(q + 6 * step), load(q + 12 * step), load(q + 18 * step), load(q + 24 * step),
-                    load(q + 30 * step), y);
-                for (size_t i = 0; i < 4; i++) half[i][j] = y[i];
-            }
-            for (size_t i = 0; i < 4; i++) {
-                vec y[4];
-                output_column(half[i][0], half[i][1], half[i][2], half[i][3], half[i][4], half[i][5], y);
-                if (i >= height) break;
-                for (size_t j = 0; j < 4; j++) {
-                    if (j >= width) break;
+            output_tile(products + (p * count + t) * BLOCK, step, NEAR_REST, FAR_REST, y);
+            for (size_t i = 0; i < extent.height; i++)
+                for (size_t j = 0; j < extent.width; j++) {
                     size_t at = offset + i * row + j * BLOCK;
-                    vec value = y[j] + start;
+                    vec value = y[i][j] + start;
                     if (rounds) {
                         if (addend) value += widen((const uint16_t *)addend + at);
                         store_rounded((uint16_t *)target + at, clamp(value, lowest, highest));
@@ -284,7 +247,6 @@ INLINE_INTEGER void make_tiles(
                         store((float *)target + at, clamp(value, lowest, highest));
                     }
                 }
-            }
         }
     }
 }

@@ -23,6 +23,43 @@ INLINE void input_column(vec d0, vec d1, vec d2, vec d3, vec d4, vec d5, vec v[6
     v[5] = d1 - 2.5f * d3 + d5;
 }
 
+// One column of the weights: w = G g, where the rows of NEAR and FAR have these factors instead of -2 / 3 and 1 / 6.
+INLINE void weight_column(const vec g[3], float near_factor, float far_factor, vec w[6]) {
+    vec near = (g[0] + 0.5f * g[2]) * near_factor, near_odd = NEAR * near_factor * g[1];
+    vec far = (g[0] + 2.0f * g[2]) * far_factor, far_odd = FAR * far_factor * g[1];
+    w[0] = g[0];
+    w[1] = near + near_odd;
+    w[2] = near - near_odd;
+    w[3] = far + far_odd;
+    w[4] = far - far_odd;
+    w[5] = g[2];
+}
+
+// One column of the output: y = A^T m, with what the factors of the weights left of -2 / 3 and 1 / 6.
+INLINE void output_column(
+    vec m0, vec m1, vec m2, vec m3, vec m4, vec m5, float near_rest, float far_rest, vec y[4]) {
+    vec near = m1 + m2, near_odd = m1 - m2, far = m3 + m4, far_odd = m3 - m4;
+    y[0] = m0 + near_rest * near + far_rest * far;
+    y[1] = NEAR * near_rest * near_odd + FAR * far_rest * far_odd;
+    y[2] = near_rest / 2 * near + far_rest * 2 * far;
+    y[3] = NEAR * near_rest / 2 * near_odd + FAR * far_rest * 2 * far_odd + m5;
+}
+
+// An output tile of what each frequency, `step` apart, has for it.
+INLINE void output_tile(const float *m, size_t step, float near_rest, float far_rest, vec y[4][4]) {
+    vec half[4][6];
+    for (size_t j = 0; j < 6; j++, m += step) {
+        vec column[4];
+        output_column(
+            load(m), load(m + 6 * step), load(m + 12 * step), load(m + 18 * step), load(m + 24 * step),
+            load(m + 30 * step), near_rest, far_rest, column);
+        for (size_t i = 0; i < 4; i++) half[i][j] = column[i];
+    }
+    for (size_t i = 0; i < 4; i++)
+        output_column(
+            half[i][0], half[i][1], half[i][2], half[i][3], half[i][4], half[i][5], near_rest, far_rest, y[i]);
+}
+
 struct place {
     size_t image, y, x;
 };
@@ -47,4 +84,16 @@ INLINE void prefetch(struct cwinograd_ahead ahead, size_t f) {
         for (size_t i = ahead.lines * f / FREQUENCIES; i < ahead.lines * (f + 1) / FREQUENCIES; i++)
             __builtin_prefetch(start + i * 64, 0, 2);
     }
+}
+
+// The part of a tile that lies in the output image, and where it starts in a block of the output.
+struct extent {
+    size_t height, width, start;
+};
+
+INLINE struct extent extent_of(struct place place, const struct cwinograd_geometry *g) {
+    size_t height = g->output_height - place.y, width = g->output_width - place.x;
+    return (struct extent){
+        height < CWINOGRAD_TILE ? height : CWINOGRAD_TILE, width < CWINOGRAD_TILE ? width : CWINOGRAD_TILE,
+        (place.y * g->output_width + place.x) * BLOCK};
 }

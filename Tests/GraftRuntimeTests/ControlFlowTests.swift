@@ -51,6 +51,23 @@ import Testing
         #expect(session.peakBytes < 2 << 20)
     }
 
+    @Test func whatConvolutionsOfABodyGiveIsScannedInItsOrder() throws {
+        let model = Self.loop(rounds: 3, x: [1, 16, 9, 9]) { body, state in
+            let scale: Float = 1 / 12
+            let filters = body.addInitializer(
+                "filters", Tensor(numbers(16 * 16 * 9, seed: 3).map { $0 * scale }, shape: [16, 16, 3, 3]))
+            var value = state
+            for _ in 0..<8 { value = body.add("Conv", [value, filters], attributes: ["pads": .ints([1, 1, 1, 1])]) }
+            return (body.add("Tanh", [state]), [value])
+        }
+        let given = ["x": Tensor(numbers(16 * 81, seed: 4), shape: [1, 16, 9, 9])]
+        var plain = PlanOptions()
+        plain.optimizes = false
+        let expected = try Session(Plan(model, options: plain)).run(given)
+        let found = try Session(Plan(model)).run(given)
+        #expect(try relativeDifference(#require(found["scanned0"]), #require(expected["scanned0"])) < 1e-5)
+    }
+
     @Test(arguments: [true, false])
     func roundsWithoutNumberEndWithAnError(isEndless: Bool) throws {
         let model = Self.loop(rounds: 1 << 62, x: [4], isEndless: isEndless) { body, state in

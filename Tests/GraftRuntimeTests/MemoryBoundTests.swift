@@ -5,6 +5,30 @@ import Testing
 
 /// Kernels that do little more than move memory, against plain loops over the definitions.
 @Suite struct MemoryBoundTests {
+    @Test(arguments: [
+        ([4, 5], [3, 1], 0), ([2, 4, 5], [2, 3, 1], 1), ([2, 4, 5], [2, 3, 5], 1), ([4, 5], [4, 2], 1),
+    ])
+    func elementsAreGatheredWhereTheIndicesAreNarrowerThanTheData(
+        _ shape: [Int], _ indices: [Int], _ axis: Int
+    ) throws {
+        let (count, wanted) = (shape.reduce(1, *), indices.reduce(1, *))
+        let x = (0..<count).map(Float.init)
+        let places = integers(wanted, below: shape[axis], seed: 5)
+        let y = try run(
+            "GatherElements", [Tensor(x, shape: shape), Tensor(places, shape: indices)], ["axis": .int(axis)])
+        let expected = (0..<wanted).map { index in
+            var (rest, place, step) = (index, 0, 1)
+            for k in shape.indices.reversed() {
+                let coordinate = k == axis ? Int(places[index]) : rest % indices[k]
+                place += coordinate * step
+                rest /= indices[k]
+                step *= shape[k]
+            }
+            return x[place]
+        }
+        #expect(try y[0].elements(as: Float.self) == expected)
+    }
+
     // MARK: Running sums
 
     @Test(arguments: [([9, 70], 1), ([3, 50], 1), ([70, 9], 0), ([5, 700, 40], 1), ([6], 0)], [0, 1, 2, 3])

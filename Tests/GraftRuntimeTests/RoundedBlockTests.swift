@@ -134,7 +134,7 @@ import Testing
         cwinograd_integer_input(source, &geometry, 0, count, 0, chunks, &input, inputStep, &inputScales)
         cwinograd_integer_multiply(
             input, inputStep, inputScales, transformed, weightStep, weightScales, blocks, count, 1, 0, &products,
-            cwinograd_step(count))
+            cwinograd_step(count), cwinograd_ahead())
         cwinograd_integer_output(
             products, cwinograd_step(count), &geometry, 0, count, 0, 1, nil, nil, -.infinity, .infinity, 0, &results)
         let exact = convolution(image, filters, size: size, channels: channels)

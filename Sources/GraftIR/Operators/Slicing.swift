@@ -227,7 +227,7 @@ enum Slicing: OperatorFamily {
         }
         var result = shape.plain
         for (index, axis) in axes.enumerated() {
-            guard let total = Checked.sum(pads[index], pads[index + axes.count]), abs(total) < Int.max / 2 else {
+            guard let total = Checked.sum(pads[index], pads[index + axes.count]), total.magnitude < Int.max / 2 else {
                 throw context.failure("the padding of axis \(axis) is out of range")
             }
             let extent = shape[axis].extent + .fixed(sign * total)

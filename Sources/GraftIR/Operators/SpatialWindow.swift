@@ -68,7 +68,7 @@ public struct WindowAttributes: Sendable {
                 throw reader.failure(name, "is \(values); every entry must be positive")
             }
         }
-        if let pads, pads.contains(where: { abs($0) > Self.extentLimit }) {
+        if let pads, pads.contains(where: { $0.magnitude > Self.extentLimit }) {
             throw reader.failure("pads", "is \(pads), which is too large")
         }
     }

@@ -35,7 +35,8 @@ enum RecognizeAttention: PlanPass {
     private static func match(_ softmax: PlanNode, _ graph: PlanGraph) -> Match? {
         guard let scores = softmax.inputs.first ?? nil, let weights = softmax.outputs.first ?? nil,
             let reader = graph.onlyReader(of: weights), let outer = graph.nodes[reader.node], outer.op.isONNX("MatMul"),
-            reader.input == 0, let v = outer.inputs[1], let rank = rank(v, graph), rank == 3 || rank == 4
+            reader.input == 0, outer.inputs.count == 2, let v = outer.inputs[1], let rank = rank(v, graph),
+            rank == 3 || rank == 4
         else { return nil }
         let axis = softmax.attributes.int("axis") ?? (softmax.opset < 13 ? 1 : -1)
         guard axis == -1 || axis == rank - 1, self.rank(scores, graph) == rank else { return nil }
@@ -187,7 +188,8 @@ enum RecognizeAttention: PlanPass {
     /// The stack along the first axis that a tensor is taken from, by a Gather or by a Split and a Squeeze, and at which
     /// place it lies there.
     private static func partOfStack(_ slot: Int, _ graph: PlanGraph) -> (stack: Int, part: Int)? {
-        if let gather = graph.maker(slot, "Gather")?.node, gather.attributes.int("axis") ?? 0 == 0,
+        if let gather = graph.maker(slot, "Gather")?.node, gather.inputs.count == 2,
+            gather.attributes.int("axis") ?? 0 == 0,
             let stack = gather.inputs[0], graph.constantShape(gather.inputs[1]) == [],
             let part = graph.integers(gather.inputs[1])?.first, part >= 0
         {
@@ -196,8 +198,8 @@ enum RecognizeAttention: PlanPass {
         guard let squeeze = graph.maker(slot, "Squeeze")?.node,
             (squeeze.opset < 13
                 ? squeeze.attributes.ints("axes") : graph.integers(squeeze.inputs.dropFirst().first ?? nil))
-                == [0], let piece = squeeze.inputs[0], let split = graph.maker(piece, "Split")?.node,
-            split.attributes.int("axis") ?? 0 == 0, let stack = split.inputs[0],
+                == [0], let piece = squeeze.inputs.first ?? nil, let split = graph.maker(piece, "Split")?.node,
+            split.attributes.int("axis") ?? 0 == 0, let stack = split.inputs.first ?? nil,
             split.outputs.allSatisfy({ $0.map { graph.types[$0]?.shape?.dimensions.first?.count == 1 } ?? false }),
             let part = split.outputs.firstIndex(of: piece)
         else { return nil }

@@ -56,8 +56,9 @@ extension KernelContext {
     }
 
     /// A copy of a tensor with its elements converted between float32, float16 and bfloat16, rounded to nearest even;
-    /// the memory order stays.
+    /// the memory order stays, but for blocks, which only 32-bit numbers lie in.
     func converted(_ tensor: RuntimeTensor, _ type: ElementType) throws -> RuntimeTensor {
+        let tensor = tensor.layout.isBlocked ? try reordered(tensor, .channelsLast) : tensor
         let result = try temporary(type, tensor.shape, layout: tensor.layout)
         switch (tensor.elementType, type) {
         case (.float16, .float32):

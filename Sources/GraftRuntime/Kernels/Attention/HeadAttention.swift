@@ -1,4 +1,5 @@
 import CNumerics
+import COneDNN
 import GraftCore
 
 /// Attention whose scores never leave the cache: each thread takes some queries of a head, from the scores to the result,
@@ -15,7 +16,8 @@ struct HeadAttention {
     /// few queries.
     init?(_ problem: AttentionProblem, allowsBF16: Bool) {
         precision =
-            allowsBF16 && cattention_is_available(CATTENTION_BFLOAT16) != 0 ? CATTENTION_BFLOAT16 : CATTENTION_FLOAT32
+            allowsBF16 && gdnn_has_bf16() != 0 && cattention_is_available(CATTENTION_BFLOAT16) != 0
+            ? CATTENTION_BFLOAT16 : CATTENTION_FLOAT32
         self.problem = problem
         guard cattention_is_available(precision) != 0, problem.capture == nil, problem.softcap == 0,
             let queries = Checked.product([problem.queries, problem.queryHeads / problem.keyHeads]), queries >= 16,

@@ -63,8 +63,15 @@ struct ScanAccumulator {
     // In memory of its own, which is given back before the next round.
     private func rowMajor(_ tensor: RuntimeTensor) throws -> RuntimeTensor {
         if tensor.isRowMajor { return tensor }
-        let result = RuntimeTensor(tensor.elementType, tensor.shape, buffer: try arena.allocate(tensor.byteCount))
-        try reorder(tensor, into: result)
+        guard let bytes = Layout.rowMajor.byteCount(tensor.elementType, tensor.shape) else {
+            throw RuntimeError.outOfMemory(bytes: .max)
+        }
+        let result = RuntimeTensor(tensor.elementType, tensor.shape, buffer: try arena.allocate(bytes))
+        if tensor.layout == .blocked {
+            emptyBlocks(tensor, into: result)
+        } else {
+            try reorder(tensor, into: result)
+        }
         return result
     }
 

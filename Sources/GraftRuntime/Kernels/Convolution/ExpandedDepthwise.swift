@@ -69,8 +69,10 @@ final class ExpandedDepthwiseKernel: Kernel {
 
     func run(_ context: KernelContext) throws {
         let x = try context.reordered(context.anyOrder(0), source)
-        guard x.shape[1] == expansionShape[1] else {
-            throw KernelFailure("an input of shape \(x.shape) does not fit weights of shape \(expansionShape)")
+        guard x.elementType == .float32, x.shape[1] == expansionShape[1] else {
+            throw KernelFailure(
+                "an input of type \(x.elementType.name) and shape \(x.shape) does not fit float weights of shape "
+                    + "\(expansionShape)")
         }
         let channels = filterShape[0]
         let window = try attributes.geometry(Array(x.shape[2...]), kernel: Array(filterShape[2...]))

@@ -29,7 +29,9 @@ struct WindowAttributes: Sendable {
         for value in (kernel ?? []) + (strides ?? []) + (dilations ?? []) where value < 1 || value > 1 << 24 {
             throw KernelFailure("kernel_shape, strides and dilations must be positive, found \(value)")
         }
-        for value in pads ?? [] where abs(value) > 1 << 24 { throw KernelFailure("the padding \(value) is too large") }
+        for value in pads ?? [] where value.magnitude > 1 << 24 {
+            throw KernelFailure("the padding \(value) is too large")
+        }
     }
 
     /// The window for an input; `kernel` where the attribute does not say it.

@@ -29,7 +29,10 @@ struct WinogradConvolution {
         else { return nil }
         let rows = (window.output[0] + tile - 1) / tile
         let columns = (window.output[1] + tile - 1) / tile
-        tiles = shape.source[0] * rows * columns
+        guard let tiles = Checked.product([shape.source[0], rows, columns]),
+            Checked.product([tiles, tile * tile]) != nil
+        else { return nil }
+        self.tiles = tiles
         // The tiles at the edges are computed whole, and few tiles make the products of narrow matrices.
         let useful = Double(shape.source[0] * window.output[0] * window.output[1]) / Double(tiles * tile * tile)
         guard useful > 0.5, tiles >= 4 else { return nil }

@@ -31,7 +31,7 @@ enum GatherElementsKernels: KernelFamily {
         func run<T: BitwiseCopyable>(_ type: T.Type) {
             let (source, target) = (x.typed(T.self), y.typed(T.self))
             let (length, size, step) = (lines.length, lines.size, lines.step)
-            if lines.inner == 1 {
+            if lines.inner == 1, step == 1 {
                 Parallel.forEachRange(lines.outer, grain: max(1, 8192 / max(1, length))) { range in
                     for line in range {
                         let from = source + lines.base(line)

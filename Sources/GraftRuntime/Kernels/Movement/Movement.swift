@@ -92,8 +92,11 @@ enum MovementKernels: KernelFamily {
             guard tensor.rank == first.rank, tensor.elementType == first.elementType else {
                 throw KernelFailure("the inputs differ in rank or type")
             }
-            shape[axis] += other[axis]
-            other[axis] = shape[axis]
+            guard let length = Checked.sum(shape[axis], other[axis]) else {
+                throw KernelFailure("the inputs are too long together")
+            }
+            shape[axis] = length
+            other[axis] = length
             guard other == shape else { throw KernelFailure("the inputs differ outside the axis \(axis)") }
             tensors[index] = try context.reordered(tensor, layout)
         }
@@ -134,7 +137,9 @@ enum MovementKernels: KernelFamily {
             let part = (total + settings.outputs - 1) / max(1, settings.outputs)
             sizes = (0..<settings.outputs).map { max(0, min(part, total - $0 * part)) }
         }
-        guard sizes.count == settings.outputs, sizes.allSatisfy({ $0 >= 0 }), sizes.reduce(0, +) == total else {
+        guard sizes.count == settings.outputs, sizes.allSatisfy({ $0 >= 0 }),
+            sizes.reduce(0 as Int?, { sum, size in sum.flatMap { Checked.sum($0, size) } }) == total
+        else {
             throw KernelFailure("the parts \(sizes) do not make up an axis of length \(total)")
         }
         let (outer, length, inner) = x.around(axis)
@@ -255,10 +260,11 @@ enum MovementKernels: KernelFamily {
         guard repeats.count == x.rank, repeats.allSatisfy({ $0 >= 0 }) else {
             throw KernelFailure("repeats \(repeats) do not fit a tensor with \(x.rank) axes")
         }
-        guard let total = Checked.product(repeats), Checked.product([total, max(1, x.count)]) != nil else {
-            throw KernelFailure("repeats \(repeats) are too many")
-        }
-        let result = try context.output(0, x.elementType, zip(x.shape, repeats).map { $0 * $1 })
+        let shape = zip(x.shape, repeats).compactMap { Checked.product([$0, $1]) }
+        guard shape.count == x.rank, let total = Checked.product(repeats),
+            Checked.product([total, max(1, x.count)]) != nil
+        else { throw KernelFailure("repeats \(repeats) are too many") }
+        let result = try context.output(0, x.elementType, shape)
         let (own, out) = (x.strides, result.strides)
         try copyStrided(
             width: x.elementType.byteWidth, shape: x.shape.indices.flatMap { [repeats[$0], x.shape[$0]] },
@@ -268,7 +274,7 @@ enum MovementKernels: KernelFamily {
 
     static func depthToSpace(_ context: KernelContext, block: Int, mode: String) throws {
         let x = try context.input(0)
-        guard x.rank == 4, block > 0, x.shape[1] % (block * block) == 0 else {
+        guard x.rank == 4, (1..<1 << 24).contains(block), x.shape[1] % (block * block) == 0 else {
             throw KernelFailure("blocksize \(block) does not fit the shape \(x.shape)")
         }
         let (n, c, h, w) = (x.shape[0], x.shape[1] / (block * block), x.shape[2], x.shape[3])
@@ -287,7 +293,9 @@ enum MovementKernels: KernelFamily {
 
     static func spaceToDepth(_ context: KernelContext, block: Int, mode: String) throws {
         let x = try context.input(0)
-        guard x.rank == 4, block > 0, x.shape[2] % block == 0, x.shape[3] % block == 0 else {
+        guard x.rank == 4, (1..<1 << 20).contains(block), x.shape[2] % block == 0, x.shape[3] % block == 0,
+            Checked.product([x.shape[1], block, block]) != nil
+        else {
             throw KernelFailure("blocksize \(block) does not fit the shape \(x.shape)")
         }
         let (n, c, h, w) = (x.shape[0], x.shape[1], x.shape[2] / block, x.shape[3] / block)

@@ -51,8 +51,8 @@ enum PaddingKernels: KernelFamily {
         _ context: KernelContext, _ mode: Mode, _ pads: [Int], axes: [Int], fill: RuntimeTensor?
     ) throws {
         let x = try context.input(0)
-        guard pads.count == 2 * axes.count, pads.allSatisfy({ abs($0) < 1 << 32 }) else {
-            throw KernelFailure("\(pads.count) pads do not fit \(axes.count) axes")
+        guard pads.count == 2 * axes.count, pads.allSatisfy({ $0.magnitude < 1 << 32 }) else {
+            throw KernelFailure("the pads \(pads) do not fit \(axes.count) axes")
         }
         var begin = Array(repeating: 0, count: x.rank)
         var end = begin
@@ -113,7 +113,7 @@ enum PaddingKernels: KernelFamily {
         var dy = try context.input(0)
         let pads = try context.integers(1)
         let axes = try normalizedAxes(try context.optionalIntegers(2) ?? Array(0..<dy.rank), rank: dy.rank)
-        guard pads.allSatisfy({ abs($0) < 1 << 32 }) else { throw KernelFailure("pads \(pads) are out of range") }
+        guard pads.allSatisfy({ $0.magnitude < 1 << 32 }) else { throw KernelFailure("pads \(pads) are out of range") }
         if mode == .constant { return try pad(context, .constant, pads.map { -$0 }, axes: axes, fill: nil) }
         guard dy.elementType == .float32, pads.count == 2 * axes.count else {
             throw KernelFailure("elements of type \(dy.elementType.name), or pads that do not fit")

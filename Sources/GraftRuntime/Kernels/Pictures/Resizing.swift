@@ -203,7 +203,8 @@ struct ResizeSettings: Sendable {
             let common = aspectRatio == "not_larger" ? ratios.min() : aspectRatio == "not_smaller" ? ratios.max() : nil
             for (index, axis) in chosen.enumerated() {
                 factors[axis] = common ?? ratios[index]
-                target[axis] = common.map { Int(($0 * Double(shape[axis]) + 0.5).rounded(.down)) } ?? sizes[index]
+                target[axis] =
+                    try common.map { try length(($0 * Double(shape[axis]) + 0.5).rounded(.down)) } ?? sizes[index]
             }
             return (chosen, target, factors)
         }
@@ -223,9 +224,14 @@ struct ResizeSettings: Sendable {
             // A region is cut out before it is scaled.
             let bounds = isCropping ? try region(axis, chosen, context) : nil
             let part = bounds.map { Double($0.end) - Double($0.start) } ?? 1
-            target[axis] = max(0, Int((Double(shape[axis]) * part * factors[axis]).rounded(.down)))
+            target[axis] = max(0, try length((Double(shape[axis]) * part * factors[axis]).rounded(.down)))
         }
         return (chosen, target, factors)
+    }
+
+    private func length(_ number: Double) throws -> Int {
+        guard number.magnitude < Double(1 << 32) else { throw KernelFailure("a length of \(number)") }
+        return Int(number)
     }
 
     /// The part of an axis that tf_crop_and_resize reads, in fractions of its length.

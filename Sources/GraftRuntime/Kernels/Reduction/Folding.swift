@@ -244,8 +244,10 @@ enum WholeMean<T: FixedWidthInteger & BitwiseCopyable>: Folding {
     @inline(__always) static func step(_ sum: T, _ x: T) -> T { sum &+ x }
     @inline(__always) static func merge(_ a: T, _ b: T) -> T { a &+ b }
     @inline(__always) static func finish(_ sum: T, _ length: Int) -> T {
-        let divisor = T(truncatingIfNeeded: max(1, length))
-        return divisor == 0 ? 0 : sum / divisor
+        // In 64 bits, as a length need not fit the type.
+        T.isSigned
+            ? T(truncatingIfNeeded: Int64(truncatingIfNeeded: sum) / Int64(max(1, length)))
+            : T(truncatingIfNeeded: UInt64(truncatingIfNeeded: sum) / UInt64(max(1, length)))
     }
 }
 
@@ -288,5 +290,8 @@ enum WholeL2<T: FixedWidthInteger & BitwiseCopyable>: Folding {
     static var start: T { 0 }
     @inline(__always) static func step(_ sum: T, _ x: T) -> T { sum &+ x &* x }
     @inline(__always) static func merge(_ a: T, _ b: T) -> T { a &+ b }
-    @inline(__always) static func finish(_ sum: T, _ length: Int) -> T { T(clamping: Int64(Double(sum).squareRoot())) }
+    @inline(__always) static func finish(_ sum: T, _ length: Int) -> T {
+        // A sum that has wrapped may be negative, which has no root.
+        T(clamping: Int64(max(0, Double(sum)).squareRoot()))
+    }
 }
