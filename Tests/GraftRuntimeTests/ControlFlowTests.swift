@@ -52,15 +52,15 @@ import Testing
     }
 
     @Test func whatConvolutionsOfABodyGiveIsScannedInItsOrder() throws {
-        let model = Self.loop(rounds: 3, x: [1, 16, 9, 9]) { body, state in
-            let scale: Float = 1 / 12
+        let model = Self.loop(rounds: 3, x: [1, 32, 9, 9]) { body, state in
+            let scale: Float = 1 / 17
             let filters = body.addInitializer(
-                "filters", Tensor(numbers(16 * 16 * 9, seed: 3).map { $0 * scale }, shape: [16, 16, 3, 3]))
+                "filters", Tensor(numbers(32 * 32 * 9, seed: 3).map { $0 * scale }, shape: [32, 32, 3, 3]))
             var value = state
             for _ in 0..<8 { value = body.add("Conv", [value, filters], attributes: ["pads": .ints([1, 1, 1, 1])]) }
             return (body.add("Tanh", [state]), [value])
         }
-        let given = ["x": Tensor(numbers(16 * 81, seed: 4), shape: [1, 16, 9, 9])]
+        let given = ["x": Tensor(numbers(32 * 81, seed: 4), shape: [1, 32, 9, 9])]
         var plain = PlanOptions()
         plain.optimizes = false
         let expected = try Session(Plan(model, options: plain)).run(given)
