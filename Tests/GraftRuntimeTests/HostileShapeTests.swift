@@ -56,6 +56,12 @@ import Testing
         #expect("\(try #require(error))".contains(test.message), "\(String(describing: error))")
     }
 
+    @Test(arguments: ["MatMul", "Gather", "Squeeze", "Conv", "Add", "Softmax", "Reshape"])
+    func nodesWithoutTheirInputsAreRefused(_ type: String) throws {
+        let error = #expect(throws: InferenceError.self) { _ = try run(type, [], opset: 18) }
+        #expect("\(try #require(error))".contains("inputs, not 0"))
+    }
+
     @Test func aSumOfSquaresThatWrapsHasSomeRoot() throws {
         let found = try run("ReduceL2", [Tensor([Int32(50000), 0])], ["keepdims": .int(0)], opset: 18)
         #expect(found[0].shape == [])

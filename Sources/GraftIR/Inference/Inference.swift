@@ -149,7 +149,7 @@ struct InferenceEngine {
                 result.calls[id] = body
             }
         } else if let schema = OperatorRegistry.schema(for: node.op) {
-            try checkArity(node, schema, label: node.label(in: graph))
+            try schema.checkArity(of: node, label: node.label(in: graph))
             let results = node.hasBodies ? BodyResults() : nil
             var labelled = node
             if node.name.isEmpty { labelled.name = node.label(in: graph) }
@@ -183,20 +183,6 @@ struct InferenceEngine {
                 body, scope: Scope(opsets: scope.opsets, given: given, outer: known, depth: scope.depth + 1))
             results.bodies[InferredTypes.Body(node: id, attribute: attribute, index: index)] = inner
             return inner
-        }
-    }
-
-    private func checkArity(_ node: Node, _ schema: OperatorSchema, label: String) throws(InferenceError) {
-        let count = (node.inputs.lastIndex { $0 != nil } ?? -1) + 1
-        if count > schema.inputs.upperBound || node.inputs.count < schema.inputs.lowerBound {
-            let bound = schema.inputs.upperBound == OperatorSchema.many ? "more" : String(schema.inputs.upperBound)
-            throw InferenceError(
-                node: label, op: node.op, reason: "takes \(schema.inputs.lowerBound) to \(bound) inputs, not \(count)")
-        }
-        if node.outputs.count > schema.outputs.upperBound {
-            throw InferenceError(
-                node: label, op: node.op,
-                reason: "makes at most \(schema.outputs.upperBound) outputs, not \(node.outputs.count)")
         }
     }
 

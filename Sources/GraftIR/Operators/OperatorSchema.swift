@@ -43,6 +43,24 @@ public struct OperatorSchema: Sendable {
         self.inference = inference
     }
 
+    /// Checks how many inputs and outputs a node has.
+    ///
+    /// - Parameter label: how messages call the node.
+    /// - Throws: ``InferenceError`` where the operator takes or makes another number.
+    public func checkArity(of node: Node, label: String) throws(InferenceError) {
+        let count = (node.inputs.lastIndex { $0 != nil } ?? -1) + 1
+        if count > inputs.upperBound || node.inputs.count < inputs.lowerBound {
+            let bound = inputs.upperBound == Self.many ? "more" : String(inputs.upperBound)
+            throw InferenceError(
+                node: label, op: node.op, reason: "takes \(inputs.lowerBound) to \(bound) inputs, not \(count)")
+        }
+        if node.outputs.count > outputs.upperBound {
+            throw InferenceError(
+                node: label, op: node.op,
+                reason: "makes at most \(outputs.upperBound) outputs, not \(node.outputs.count)")
+        }
+    }
+
     /// No bound on the number of inputs or outputs.
     public static let many = Int.max
 

@@ -34,6 +34,8 @@ extension Planner {
             return
         }
         guard let version else { throw RuntimeError.missingOpset(domain: domain, node: label) }
+        // Passes and kernels count on the inputs that an operator must have.
+        try OperatorRegistry.schema(for: node.op)?.checkArity(of: node, label: label)
         try scope.grow()
         var planned = PlanNode(
             name: label, op: node.op, opset: version, attributes: node.attributes, inputs: inputs, outputs: outputs)
