@@ -44,7 +44,8 @@ void cdepthwise_run(
     size_t end, size_t strip, float *scratch, float *target);
 
 // The same on tensors in blocks of numbers of bfloat16, for processors that multiply these (AVX-512 BF16). What lies
-// between the expansion and the window is rounded to bfloat16 as well; sums have 32 bits.
+// between the expansion and the window is rounded to bfloat16 as well; sums have 32 bits. Rows of a window are taken in
+// pairs, one more than it has with weights of zero: a number that is not finite also reaches the row beside its own.
 
 // weights: [channel pair][panel][16][2], zeros where the count of channels is odd; bias: [panel][16].
 struct cdepthwise_rounded_expansion {
