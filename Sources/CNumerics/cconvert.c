@@ -1,5 +1,7 @@
 #include "cconvert.h"
 
+#include "cbfloat16.h"
+
 #include <stdint.h>
 #include <string.h>
 
@@ -69,17 +71,9 @@ FROM_INTEGER(uint8, uint8_t)
 FROM_INTEGER(int32, int32_t)
 FROM_INTEGER(int64, int64_t)
 
-WIDE static void float_bfloat16(const uint32_t *x, uint16_t *y, size_t n) {
-    EACH {
-        const uint32_t bits = x[i];
-        const uint32_t rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
-        y[i] = (uint16_t)((bits & 0x7FFFFFFF) > 0x7F800000 ? bits >> 16 | 0x40 : rounded);
-    }
-}
+WIDE static void float_bfloat16(const uint32_t *x, uint16_t *y, size_t n) { EACH y[i] = bfloat16_rounded(x[i]); }
 
-WIDE static void bfloat16_float(const uint16_t *x, uint32_t *y, size_t n) {
-    EACH y[i] = (uint32_t)x[i] << 16;
-}
+WIDE static void bfloat16_float(const uint16_t *x, uint32_t *y, size_t n) { EACH y[i] = bfloat16_widened(x[i]); }
 
 #define CASE(to_code, name, S, T) \
     case to_code: name((const S *)source, (T *)target, count); return 1;

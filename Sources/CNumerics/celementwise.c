@@ -1,5 +1,6 @@
 #include "celementwise.h"
 
+#include "cbfloat16.h"
 #include "cclones.h"
 #include "cstream.h"
 
@@ -75,15 +76,14 @@ WIDE void celementwise_sum_rows(const float *x, float *sums, size_t rows) {
     for (size_t i = 0; i < 16; i++) sums[i] = (part[i] + part[16 + i]) + (part[32 + i] + part[48 + i]);
 }
 
-static inline float widened(uint16_t x) {
-    union { uint32_t bits; float number; } value = {(uint32_t)x << 16};
+ALWAYS_INLINE float widened(uint16_t x) {
+    union { uint32_t bits; float number; } value = {bfloat16_widened(x)};
     return value.number;
 }
 
-static inline uint16_t rounded(float x) {
+ALWAYS_INLINE uint16_t rounded(float x) {
     union { float number; uint32_t bits; } value = {x};
-    uint32_t bits = value.bits, nearest = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
-    return (uint16_t)((bits & 0x7FFFFFFF) > 0x7F800000 ? bits >> 16 | 0x40 : nearest);
+    return bfloat16_rounded(value.bits);
 }
 
 WIDE void celementwise_rounded_binary(

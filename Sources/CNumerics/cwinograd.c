@@ -2,7 +2,7 @@
 
 #if defined(__x86_64__)
 
-#include "cwinogradtiles.h"
+#include "cwinograd_tiles.h"
 
 int cwinograd_is_available(void) { return blocks_are_available(); }
 

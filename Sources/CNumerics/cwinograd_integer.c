@@ -3,7 +3,7 @@
 #if defined(__x86_64__)
 
 #include "crounded.h"
-#include "cwinogradtiles.h"
+#include "cwinograd_tiles.h"
 
 #define WIDE_INTEGER \
     __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,avx512bf16,avx512vnni,fma")))

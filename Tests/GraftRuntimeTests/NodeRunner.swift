@@ -54,3 +54,23 @@ func integers(_ count: Int, below bound: Int, seed: UInt64) -> [Int64] {
     var generator = CounterRandom(seed: seed, 1)
     return (0..<count).map { _ in Int64(generator.below(bound)) }
 }
+
+/// A node that a file may hold, and that must be refused.
+struct HostileNode: Sendable, CustomTestStringConvertible {
+    let type: String
+    let inputs: [Tensor?]
+    var attributes = Attributes()
+    var outputs = 1
+    /// What the message must name.
+    let message: String
+    var testDescription: String { "\(type): \(message)" }
+
+    /// Runs the node, which must end with an error that says what is wrong.
+    func expectRefusal(opset: Int) throws {
+        let error = #expect(throws: (any Error).self) {
+            _ = try run(type, inputs, attributes, opset: opset, outputs: outputs)
+        }
+        let text = "\(try #require(error))"
+        #expect(text.contains(message), "\(text)")
+    }
+}

@@ -45,11 +45,14 @@ extension WinogradArithmetic {
     /// The input channels that are transformed as one.
     static var channelsAtOnce: Int { Int(CWINOGRAD_CHUNK) }
 
+    /// The channels of the input.
+    var channels: Int { geometry.input_blocks * Layout.block }
+
     /// Where weights lie, of numbers of some bytes each.
     fileprivate func place(of filters: WinogradFilters?, at weights: UnsafeRawPointer, width: Int) -> cwinograd_ahead {
         guard let filters else { return cwinograd_ahead() }
         let bytes = Int(CWINOGRAD_FILTER) * Layout.block * width
-        let step = geometry.input_blocks * Layout.block * bytes
+        let step = channels * bytes
         return cwinograd_ahead(
             weights: weights + (filters.blocks.lowerBound * step + filters.channels.lowerBound * bytes),
             count: filters.blocks.count, step: step, lines: filters.channels.count * bytes / 64)
@@ -61,8 +64,6 @@ struct FloatWinograd: WinogradArithmetic {
     let geometry: cwinograd_geometry
     let operands: WinogradConvolution.Operands
     let bounds: ClosedRange<Float>
-
-    private var channels: Int { geometry.input_blocks * Layout.block }
 
     func transformWeights(_ blocks: Range<Int>, _ channels: Range<Int>, into target: WinogradNumbers<Float>) {
         cwinograd_transform_weights(
@@ -105,8 +106,6 @@ struct IntegerWinograd: WinogradArithmetic {
     let geometry: cwinograd_geometry
     let operands: WinogradConvolution.Operands
     let bounds: ClosedRange<Float>
-
-    private var channels: Int { geometry.input_blocks * Layout.block }
 
     func transformWeights(_ blocks: Range<Int>, _ channels: Range<Int>, into target: WinogradNumbers<Int16>) {
         cwinograd_integer_weights(

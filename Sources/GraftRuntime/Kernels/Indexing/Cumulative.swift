@@ -35,13 +35,13 @@ enum CumulativeKernels: KernelFamily {
             })
     }
 
-    private static func floating<T: BinaryFloatingPoint & BitwiseCopyable>(
+    private static func floating<T: RealNumber>(
         _ type: T.Type, _ settings: Settings, _ context: KernelContext
     ) throws {
         if settings.isProduct {
-            try scan(RunningProduct<T>.self, settings, context)
+            try scan(Product<T>.self, settings, context)
         } else {
-            try scan(RunningSum<T>.self, settings, context)
+            try scan(Sum<T>.self, settings, context)
         }
     }
 
@@ -49,21 +49,21 @@ enum CumulativeKernels: KernelFamily {
         _ type: T.Type, _ settings: Settings, _ context: KernelContext
     ) throws {
         if settings.isProduct {
-            try scan(WholeRunningProduct<T>.self, settings, context)
+            try scan(WholeProduct<T>.self, settings, context)
         } else {
-            try scan(WholeRunningSum<T>.self, settings, context)
+            try scan(WholeSum<T>.self, settings, context)
         }
     }
 
-    private static func scan<A: Accumulation>(
-        _ accumulation: A.Type, _ settings: Settings, _ context: KernelContext
+    private static func scan<F: Folding>(
+        _ folding: F.Type, _ settings: Settings, _ context: KernelContext
     ) throws {
         let x = try context.plain(0)
         let axis = try normalizedAxis(try context.integer(1), rank: x.rank)
         let (outer, length, inner) = x.rank == 0 ? (1, 1, 1) : x.around(axis)
         let y = try context.output(0, x.elementType, x.shape)
         guard x.count > 0 else { return }
-        let (source, target) = (x.typed(A.Number.self), y.typed(A.Number.self))
+        let (source, target) = (x.typed(F.Number.self), y.typed(F.Number.self))
         let isExclusive = settings.isExclusive
         let (first, step) = settings.isReversed ? (length - 1, -inner) : (0, inner)
         if inner == 1 {
@@ -71,12 +71,12 @@ enum CumulativeKernels: KernelFamily {
                 var line = range.lowerBound
                 // Four lines at a time, so that one sum need not wait for the one before.
                 while line + 4 <= range.upperBound {
-                    var (a, b, c, d) = (A.start, A.start, A.start, A.start)
+                    var (a, b, c, d) = (F.start, F.start, F.start, F.start)
                     var place = line * length + first
                     for _ in 0..<length {
                         let next = (
-                            A.combine(a, source[place]), A.combine(b, source[place + length]),
-                            A.combine(c, source[place + 2 * length]), A.combine(d, source[place + 3 * length])
+                            F.step(a, source[place]), F.step(b, source[place + length]),
+                            F.step(c, source[place + 2 * length]), F.step(d, source[place + 3 * length])
                         )
                         target[place] = isExclusive ? a : next.0
                         target[place + length] = isExclusive ? b : next.1
@@ -89,9 +89,9 @@ enum CumulativeKernels: KernelFamily {
                 }
                 while line < range.upperBound {
                     var place = line * length + first
-                    var total = A.start
+                    var total = F.start
                     for _ in 0..<length {
-                        let next = A.combine(total, source[place])
+                        let next = F.step(total, source[place])
                         target[place] = isExclusive ? total : next
                         total = next
                         place += step
@@ -105,16 +105,16 @@ enum CumulativeKernels: KernelFamily {
         let width = min(inner, max(256, min(4096, (inner + Parallel.threads - 1) / Parallel.threads)))
         let blocks = (inner + width - 1) / width
         let streams = Streaming.isWorthwhile(y.byteCount)
-        let isPlainSum = A.self == RunningSum<Float>.self && !isExclusive
+        let isPlainSum = F.self == Sum<Float>.self && !isExclusive
         Parallel.forEachRange(outer * blocks, grain: max(1, 8192 / (length * width))) { range in
-            withUnsafeTemporaryAllocation(of: A.Number.self, capacity: width) { buffer in
+            withUnsafeTemporaryAllocation(of: F.Number.self, capacity: width) { buffer in
                 guard let totals = buffer.baseAddress else { return }
                 for index in range {
                     let (line, column) = (index / blocks, index % blocks * width)
                     let count = min(width, inner - column)
-                    let bytes = count * MemoryLayout<A.Number>.stride
+                    let bytes = count * MemoryLayout<F.Number>.stride
                     var place = (line * length + first) * inner + column
-                    totals.update(repeating: A.start, count: count)
+                    totals.update(repeating: F.start, count: count)
                     if isPlainSum {
                         let sums = UnsafeMutableRawPointer(totals).assumingMemoryBound(to: Float.self)
                         for row in 0..<length {
@@ -127,7 +127,7 @@ enum CumulativeKernels: KernelFamily {
                     }
                     for _ in 0..<length {
                         if isExclusive { Streaming.copy(totals, to: target + place, bytes: bytes, streams: streams) }
-                        A.combine(totals, source + place, count)
+                        F.foldRows(source + place, inner, 1, totals, count)
                         if !isExclusive { Streaming.copy(totals, to: target + place, bytes: bytes, streams: streams) }
                         place += step
                     }
@@ -136,40 +136,4 @@ enum CumulativeKernels: KernelFamily {
             Streaming.finish(streams)
         }
     }
-}
-
-/// How a total and the next number combine: a type for each way, so that each has a loop of its own.
-private protocol Accumulation {
-    associatedtype Number: BitwiseCopyable
-    /// What no numbers give.
-    static var start: Number { get }
-    static func combine(_ total: Number, _ x: Number) -> Number
-}
-
-extension Accumulation {
-    /// Adds a row of numbers to as many totals.
-    @inline(__always)
-    fileprivate static func combine(_ totals: UnsafeMutablePointer<Number>, _ x: UnsafePointer<Number>, _ count: Int) {
-        for index in 0..<count { totals[index] = combine(totals[index], x[index]) }
-    }
-}
-
-private enum RunningSum<T: BinaryFloatingPoint & BitwiseCopyable>: Accumulation {
-    static var start: T { 0 }
-    @inline(__always) static func combine(_ total: T, _ x: T) -> T { total + x }
-}
-
-private enum RunningProduct<T: BinaryFloatingPoint & BitwiseCopyable>: Accumulation {
-    static var start: T { 1 }
-    @inline(__always) static func combine(_ total: T, _ x: T) -> T { total * x }
-}
-
-private enum WholeRunningSum<T: FixedWidthInteger & BitwiseCopyable>: Accumulation {
-    static var start: T { 0 }
-    @inline(__always) static func combine(_ total: T, _ x: T) -> T { total &+ x }
-}
-
-private enum WholeRunningProduct<T: FixedWidthInteger & BitwiseCopyable>: Accumulation {
-    static var start: T { 1 }
-    @inline(__always) static func combine(_ total: T, _ x: T) -> T { total &* x }
 }
